@@ -1,0 +1,2 @@
+//! Indexes files.
+fn main() {}

@@ -1,0 +1,176 @@
+//! What goes wrong at the edges: a job that no one can take, a verb that is refused, a store that fails.
+
+use std::fmt;
+
+use crate::args::ArgsError;
+use crate::name::InvalidName;
+use crate::{JobId, Kind};
+
+/// Any error, boxed. What a [`Service`](tower_service::Service) of jobs fails with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// A job that no store would take, and the part that is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidJob {
+    /// Its kind or its queue.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// Its arguments.
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    /// An option outside its range.
+    #[error("{option} {given} is out of range; use {accepted}")]
+    OutOfRange {
+        /// Which option.
+        option: &'static str,
+        /// What was given.
+        given: String,
+        /// What is accepted.
+        accepted: &'static str,
+    },
+    /// Its unique key.
+    #[error("unique key is empty, too long or has U+0000: {why}; use 1 to 512 bytes")]
+    UniqueKey {
+        /// Which of these.
+        why: String,
+    },
+    /// A header.
+    #[error("header {name:?} is invalid: {why}")]
+    Header {
+        /// The name that was given, at most 80 characters of it.
+        name: String,
+        /// What is wrong, and what is accepted.
+        why: &'static str,
+    },
+}
+
+impl InvalidJob {
+    pub(crate) fn out_of_range(option: &'static str, given: impl fmt::Display, accepted: &'static str) -> Self {
+        Self::OutOfRange { option, given: given.to_string(), accepted }
+    }
+
+    pub(crate) fn key(why: String) -> Self {
+        Self::UniqueKey { why }
+    }
+
+    pub(crate) fn check_header(name: &str, value: &str) -> Result<(), Self> {
+        let why = if name.is_empty() || name.len() > 128 {
+            "names have 1 to 128 bytes"
+        } else if value.len() > 4096 {
+            "values have at most 4096 bytes"
+        } else if name.chars().chain(value.chars()).any(char::is_control) {
+            "control characters are not accepted"
+        } else {
+            return Ok(());
+        };
+        Err(Self::Header { name: name.chars().take(80).collect(), why })
+    }
+}
+
+/// Why a verb of a [`Worker`](crate::Worker) did not accept a job.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PerformError {
+    /// The router has no handler of that kind. Nothing was stored.
+    #[error("no handler of kind {kind:?}; the router has: {known}")]
+    UnknownKind {
+        /// The kind that was given.
+        kind: Kind,
+        /// The kinds that the router has, in order.
+        known: String,
+    },
+    /// The job itself is wrong. Nothing was stored.
+    #[error(transparent)]
+    Invalid(#[from] InvalidJob),
+    /// The worker was stopped. Nothing was stored.
+    #[error("the worker has stopped and accepts no more jobs")]
+    Stopped,
+    /// The worker's capacity is used up; the job comes back.
+    #[error("the worker is full: {capacity} jobs are waiting or running")]
+    Full {
+        /// The job that found no room.
+        job: Box<crate::Job>,
+        /// How many jobs fit.
+        capacity: usize,
+    },
+    /// The store failed. [`StoreError::is_unknown`] tells whether the job may be stored all the same.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A store that could not do what it was asked.
+///
+/// An insert that fails is either *rejected*, then nothing is stored, or *unknown*: the answer was lost and the job
+/// may be stored. Repeating an unknown insert with the same [`JobId`](crate::JobId) never makes a second job.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: String,
+    source: Option<BoxError>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StoreErrorKind {
+    Rejected,
+    Unknown,
+    Closed,
+}
+
+impl StoreError {
+    /// Certainly nothing was changed.
+    pub fn rejected(message: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self { kind: StoreErrorKind::Rejected, message: message.into(), source: Some(source.into()) }
+    }
+
+    /// The answer was lost: the change may have been made.
+    pub fn unknown(message: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self { kind: StoreErrorKind::Unknown, message: message.into(), source: Some(source.into()) }
+    }
+
+    /// The store was closed before the request reached it: nothing was changed.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self { kind: StoreErrorKind::Closed, message: "the store is closed".into(), source: None }
+    }
+
+    /// True if the change may have been made all the same.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.kind == StoreErrorKind::Unknown
+    }
+
+    /// True if the store was closed: no later call will succeed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.kind == StoreErrorKind::Closed
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(source) = &self.source {
+            write!(f, ": {source}")?;
+        }
+        if self.is_unknown() { f.write_str(" (the change may have been made)") } else { Ok(()) }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
+
+/// Why the outcome of a job is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The worker or its runtime went away first.
+    #[error("the worker went away before job {0} ended")]
+    WorkerGone(JobId),
+    /// The store failed while it was asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,307 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::args::{ArgsError, Payload};
+use crate::error::InvalidJob;
+use crate::store::NewJob;
+use crate::{Context, Kind, Queue, Unique};
+
+/// The identity of a job: a UUID of version 7, so ids sort by the time they were made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct JobId(Uuid);
+
+impl JobId {
+    /// A new id, later in order than every id this process made before.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id as a UUID.
+    #[must_use]
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+}
+
+impl Default for JobId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<Uuid> for JobId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl std::str::FromStr for JobId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Everything about a job except its arguments, like the parts of an HTTP request.
+///
+/// Read it through [`Job::parts`]; the setters are on [`Job`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Parts {
+    /// Who it is.
+    pub id: JobId,
+    /// What it does: the name that a [`Router`](crate::Router) finds the handler by.
+    pub kind: Kind,
+    /// Where it waits.
+    pub queue: Queue,
+    /// Lower numbers are leased first: 0 to 9, default 5.
+    pub priority: u8,
+    /// How many attempts it may have; `None` leaves it to the worker: 1 in memory, 25 on a store.
+    pub max_attempts: Option<u32>,
+    /// How long one attempt may take, enforced by a timeout layer.
+    pub timeout: Option<Duration>,
+    /// When it is due; `None` is now.
+    pub scheduled_at: Option<DateTime<Utc>>,
+    /// When it is no longer worth starting.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What makes another job the same job.
+    pub unique: Option<Unique>,
+    /// Text that travels with the job, such as W3C `traceparent`.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A job is a request: parts, and arguments.
+///
+/// ```
+/// use std::time::Duration;
+/// use work_core::Job;
+///
+/// let job = Job::new("welcome", "ann@example.org").queue("mail").max_attempts(5).timeout(Duration::from_secs(30));
+/// assert_eq!(job.kind().as_str(), "welcome");
+/// assert_eq!(job.parts().max_attempts, Some(5));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Job {
+    parts: Parts,
+    args: Payload,
+    /// Made when first asked for; the worker puts a fresh one here for every execution.
+    context: OnceLock<Context>,
+}
+
+/// The highest number that [`Job::priority`] takes.
+pub const MAX_PRIORITY: u8 = 9;
+
+/// The highest number that [`Job::max_attempts`] takes.
+pub const MAX_ATTEMPTS: u32 = 1000;
+
+impl Job {
+    /// A job of this kind with these arguments, due now.
+    ///
+    /// The arguments stay typed in process; they become JSON only where a store keeps them.
+    pub fn new<T>(kind: impl Into<Kind>, args: T) -> Self
+    where
+        T: Serialize + Send + Sync + 'static,
+    {
+        Self::from_payload(kind.into(), Payload::typed(args))
+    }
+
+    /// A job whose arguments are JSON already.
+    pub fn from_json(kind: impl Into<Kind>, args: impl Into<Bytes>) -> Self {
+        Self::from_payload(kind.into(), Payload::Json(args.into()))
+    }
+
+    fn from_payload(kind: Kind, args: Payload) -> Self {
+        let parts = Parts {
+            id: JobId::new(),
+            kind,
+            queue: Queue::DEFAULT,
+            priority: 5,
+            max_attempts: None,
+            timeout: None,
+            scheduled_at: None,
+            expires_at: None,
+            unique: None,
+            headers: BTreeMap::new(),
+        };
+        Self { parts, args, context: OnceLock::new() }
+    }
+
+    /// Puts together what a store kept.
+    #[must_use]
+    pub fn from_stored(stored: NewJob) -> Self {
+        Self { parts: stored.parts, args: Payload::Json(stored.args), context: OnceLock::new() }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub const fn id(&self) -> JobId {
+        self.parts.id
+    }
+
+    /// What it does.
+    #[must_use]
+    pub const fn kind(&self) -> &Kind {
+        &self.parts.kind
+    }
+
+    /// Everything but the arguments.
+    #[must_use]
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// The context of this execution. Clones of the job share it.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        self.context.get_or_init(Context::new)
+    }
+
+    /// The arguments as a value of type `T`, moved out of the job.
+    ///
+    /// A value given to [`Job::new`] comes back as it is while no clone of the job exists; otherwise it goes through JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ArgsError`] if they are of another shape or were taken before.
+    pub fn take_args<T: DeserializeOwned + Send + Sync + 'static>(&mut self) -> Result<T, ArgsError> {
+        self.args.take()
+    }
+
+    /// The job as a store keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidJob`] names the part that no store would take: a name, an option out of its range, arguments that
+    /// have no JSON form, are nested too deep, or have more bytes than `limit`.
+    pub fn into_stored(self, limit: usize) -> Result<NewJob, InvalidJob> {
+        self.validate()?;
+        let args = self.args.to_json()?;
+        crate::args::check_json(&args, limit)?;
+        Ok(NewJob { parts: self.parts, args })
+    }
+
+    /// Checks every part but the arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidJob`] names the part, what was given, and what is accepted.
+    pub fn validate(&self) -> Result<(), InvalidJob> {
+        let parts = &self.parts;
+        parts.kind.validate()?;
+        parts.queue.validate()?;
+        if parts.priority > MAX_PRIORITY {
+            return Err(InvalidJob::out_of_range("priority", parts.priority, "0 to 9"));
+        }
+        if let Some(n) = parts.max_attempts.filter(|n| *n == 0 || *n > MAX_ATTEMPTS) {
+            return Err(InvalidJob::out_of_range("max_attempts", n, "1 to 1000"));
+        }
+        if let Some(timeout) = parts.timeout.filter(Duration::is_zero) {
+            return Err(InvalidJob::out_of_range("timeout", format!("{timeout:?}"), "more than zero"));
+        }
+        if let Some(unique) = &parts.unique {
+            unique.validate()?;
+        }
+        parts.headers.iter().try_for_each(|(name, value)| InvalidJob::check_header(name, value))
+    }
+
+    /// The same job as another execution of it starts: with no context yet.
+    pub(crate) fn fresh(mut self) -> Self {
+        self.context = OnceLock::new();
+        self
+    }
+
+    pub(crate) fn set_context(&mut self, context: Context) {
+        self.context = OnceLock::from(context);
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($value:ident: $type:ty) => $body:expr;)*) => {
+        /// Options. A value out of range is refused by the verb that takes the job, with the range in the message.
+        impl Job {
+            $($(#[$doc])*
+            #[must_use]
+            pub fn $name(mut self, $value: $type) -> Self {
+                self.parts.$name = $body;
+                self
+            })*
+        }
+    };
+}
+
+setters! {
+    /// The queue it waits in; by default `default`.
+    queue(queue: impl Into<Queue>) => queue.into();
+    /// 0 to 9, lower numbers first; by default 5.
+    priority(priority: u8) => priority;
+    /// How many attempts it may have, 1 to 1000; by default 1 in memory and 25 on a store.
+    max_attempts(attempts: u32) => Some(attempts);
+    /// How long one attempt may take, enforced by a timeout layer; by default the layer's own.
+    timeout(timeout: Duration) => Some(timeout);
+    /// When it is due; a time in the past is now.
+    scheduled_at(at: DateTime<Utc>) => Some(at);
+    /// When it is no longer worth starting.
+    expires_at(at: DateTime<Utc>) => Some(at);
+    /// What makes another job the same job.
+    unique(unique: Unique) => Some(unique);
+}
+
+impl Job {
+    /// Gives it an id that the caller chose, so that a repeated insert finds the first one.
+    #[must_use]
+    pub fn with_id(mut self, id: JobId) -> Self {
+        self.parts.id = id;
+        self
+    }
+
+    /// Adds a header; an earlier one of that name is replaced.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parts.headers.insert(name.into(), value.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_out_of_range_is_named_with_the_range() {
+        for (job, part) in [
+            (Job::new("k", ()).priority(10), "priority 10 is out of range; use 0 to 9"),
+            (Job::new("k", ()).max_attempts(0), "max_attempts 0 is out of range; use 1 to 1000"),
+            (Job::new("k", ()).max_attempts(1001), "max_attempts 1001"),
+            (Job::new("k", ()).timeout(Duration::ZERO), "timeout 0ns"),
+            (Job::new("k", ()).header("a", "b\nc"), "header"),
+            (Job::new("k", ()).unique(Unique::new("")), "unique key is empty"),
+            (Job::new("", ()), "kind name"),
+        ] {
+            let error = job.validate().unwrap_err().to_string();
+            assert!(error.contains(part), "{error} lacks {part}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod args;
+mod clock;
+mod context;
+mod error;
+mod execution;
+mod extract;
+mod handle;
+pub mod handler;
+mod job;
+mod name;
+mod outcome;
+mod pool;
+mod retry;
+mod router;
+pub mod runner;
+mod schedule;
+mod state;
+mod status;
+pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod unique;
+mod worker;
+
+pub use args::{ArgsError, DEFAULT_MAX_ARGS, JobArgs};
+pub use clock::Clock;
+pub use context::Context;
+pub use error::{BoxError, InvalidJob, PerformError, StoreError, WaitError};
+pub use extract::{Args, Attempt, Extension, FromJob, FromRef, MissingExtension, State};
+pub use handle::{Accepted, JobHandle};
+#[doc(inline)]
+pub use handler::Handler;
+pub use job::{Job, JobId, MAX_ATTEMPTS, MAX_PRIORITY, Parts};
+pub use name::{InvalidName, Kind, MAX_NAME, Queue};
+pub use outcome::{
+    Classified, Classify, Directive, Failure, IntoOutcome, Json, Outcome, UnknownKind, panic_text, status_of,
+    status_of_result,
+};
+pub use retry::{Backoff, DEFAULT_MAX_ATTEMPTS, MAX_BACKOFF, RetryPolicy};
+pub use router::{RouteError, Router};
+pub use schedule::{InvalidSchedule, Overlap, Schedule};
+pub use state::{JobState, UnknownState};
+pub use status::{InvalidStatus, Status};
+#[doc(inline)]
+pub use store::Store;
+pub use unique::{MAX_UNIQUE_KEY, Unique, UniqueScope};
+pub use worker::{LocalWorker, LocalWorkerBuilder, QueueWorker, QueueWorkerBuilder, Recurring, Worker};
+
+/// Makes a function a job, see `work_macros`.
+#[cfg(feature = "macros")]
+pub use work_macros::{JobArgs, debug_handler, job};

@@ -1,0 +1,284 @@
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Poll_, Poll};
+
+use futures_util::future::{Either, Ready, ready};
+use pin_project_lite::pin_project;
+use tower::util::{BoxCloneSyncService, Oneshot};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::error::PerformError;
+use crate::handler::{Handler, HandlerService};
+use crate::name::InvalidName;
+use crate::outcome::UnknownKind;
+use crate::{BoxError, Job, Kind, Outcome};
+
+/// Finds the handler of each kind of job. The one place where a handler's type is erased.
+///
+/// `S` is the state that handlers still miss; [`with_state`](Self::with_state) gives it, and a router of `()` is a
+/// [`Service`] of jobs that any worker takes.
+///
+/// ```
+/// use tower_service::Service;
+/// use work_core::{Args, Job, Router, State, Status};
+///
+/// async fn add(Args((a, b)): Args<(u32, u32)>, State(limit): State<u32>) -> Status {
+///     if a + b > limit { Status::CONFLICT } else { Status::SUCCESS }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let mut router = Router::new().route("add", add).with_state(10);
+/// assert_eq!(router.call(Job::new("add", (1, 2))).await?.status(), Status::SUCCESS);
+/// assert_eq!(router.call(Job::new("sub", (1, 2))).await?.status(), Status::NOT_FOUND);
+/// # Ok::<(), work_core::BoxError>(())
+/// # })
+/// ```
+pub struct Router<S = ()> {
+    routes: HashMap<Kind, Endpoint<S>>,
+    /// The same routes once nothing is missing.
+    ready: Option<Routes>,
+}
+
+/// The routes of a router that misses nothing: cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Routes(Arc<HashMap<Kind, Route>>);
+
+/// What performing a job through a router is.
+pub(crate) type RouterFuture = Either<Oneshot<Route, Job>, Ready<Result<Outcome, BoxError>>>;
+
+/// A handler behind its layers, with no type left.
+pub(crate) type Route = BoxCloneSyncService<Job, Outcome, BoxError>;
+
+type Endpoint<S> = Arc<dyn Fn(S) -> Route + Send + Sync>;
+
+/// Why a router does not take a route.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// The kind is no name that a store would take.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// There is a handler of that kind.
+    #[error("kind {0:?} has a handler already")]
+    Duplicate(Kind),
+}
+
+impl<S: Clone + Send + Sync + 'static> Router<S> {
+    /// A router without routes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { routes: HashMap::new(), ready: None }
+    }
+
+    /// Adds the handler of a kind.
+    ///
+    /// # Panics
+    ///
+    /// If the kind is no valid name or has a handler already; [`try_route`](Self::try_route) answers that instead.
+    #[must_use]
+    #[track_caller]
+    pub fn route<H: Handler<M, S>, M: 'static>(self, kind: impl Into<Kind>, handler: H) -> Self {
+        match self.try_route(kind, handler) {
+            Ok(router) => router,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Adds the handler of a kind.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] if the kind is no valid name or has a handler already.
+    pub fn try_route<H: Handler<M, S>, M: 'static>(
+        self,
+        kind: impl Into<Kind>,
+        handler: H,
+    ) -> Result<Self, RouteError> {
+        let make = move |state: S| Route::new(HandlerService::<H, M, S>::new(handler.clone(), state));
+        self.add(kind.into(), Arc::new(make))
+    }
+
+    /// Adds any service of jobs as the handler of a kind.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] if the kind is no valid name or has a handler already.
+    pub fn try_route_service<T>(self, kind: impl Into<Kind>, service: T) -> Result<Self, RouteError>
+    where
+        T: Service<Job, Response = Outcome> + Clone + Send + Sync + 'static,
+        T::Error: Into<BoxError>,
+        T::Future: Send + 'static,
+    {
+        let route = erase(service);
+        self.add(kind.into(), Arc::new(move |_| route.clone()))
+    }
+
+    fn add(mut self, kind: Kind, endpoint: Endpoint<S>) -> Result<Self, RouteError> {
+        kind.validate()?;
+        if self.routes.contains_key(&kind) {
+            return Err(RouteError::Duplicate(kind));
+        }
+        self.routes.insert(kind, endpoint);
+        Ok(Self { ready: None, ..self })
+    }
+
+    /// Wraps every route that is there now; what is added later is not wrapped. Each route gets a service of its own.
+    ///
+    /// The last layer added is the outermost. Several at once: `tower::ServiceBuilder`, where the first is.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Job, Response = Outcome> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Job>>::Error: Into<BoxError>,
+        <L::Service as Service<Job>>::Future: Send + 'static,
+    {
+        let wrap = |(kind, inner): (Kind, Endpoint<S>)| {
+            let layer = layer.clone();
+            (kind, Arc::new(move |state| erase(layer.layer(inner(state)))) as Endpoint<S>)
+        };
+        self.routes = self.routes.into_iter().map(wrap).collect();
+        Self { ready: None, ..self }
+    }
+
+    /// Adds the routes of another router.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Duplicate`] if both have a handler of one kind.
+    pub fn merge(self, other: Self) -> Result<Self, RouteError> {
+        other.routes.into_iter().try_fold(self, |router, (kind, endpoint)| router.add(kind, endpoint))
+    }
+
+    /// Gives the handlers their state. The router may then be merged with routers that miss another one.
+    #[must_use]
+    pub fn with_state<S2: Clone + Send + Sync + 'static>(self, state: S) -> Router<S2> {
+        let built: HashMap<Kind, Route> =
+            self.routes.into_iter().map(|(kind, endpoint)| (kind, endpoint(state.clone()))).collect();
+        let fix = |(kind, route): (&Kind, &Route)| {
+            let route = route.clone();
+            (kind.clone(), Arc::new(move |_: S2| route.clone()) as Endpoint<S2>)
+        };
+        Router { routes: built.iter().map(fix).collect(), ready: Some(Routes(Arc::new(built))) }
+    }
+
+    /// The kinds that have a handler, in order.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Kind> {
+        sorted(self.routes.keys())
+    }
+}
+
+fn sorted<'k>(kinds: impl Iterator<Item = &'k Kind>) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = kinds.cloned().collect();
+    kinds.sort();
+    kinds
+}
+
+impl Routes {
+    /// Fails if no handler is of that kind.
+    pub(crate) fn check_kind(&self, kind: &Kind) -> Result<(), PerformError> {
+        if self.0.contains_key::<str>(kind.borrow()) {
+            return Ok(());
+        }
+        kind.validate().map_err(crate::InvalidJob::from)?;
+        let kinds = sorted(self.0.keys());
+        let known: Vec<&str> = kinds.iter().map(Kind::as_str).collect();
+        Err(PerformError::UnknownKind { kind: kind.clone(), known: known.join(", ") })
+    }
+
+    pub(crate) fn call(&self, job: Job) -> RouterFuture {
+        match self.0.get::<str>(job.kind().borrow()) {
+            Some(route) => Either::Left(Oneshot::new(route.clone(), job)),
+            None => {
+                let outcome = Outcome::from_error(UnknownKind(job.kind().clone()));
+                job.context().set_status(outcome.status());
+                Either::Right(ready(Ok(outcome)))
+            }
+        }
+    }
+}
+
+fn erase<T>(service: T) -> Route
+where
+    T: Service<Job, Response = Outcome> + Clone + Send + Sync + 'static,
+    T::Error: Into<BoxError>,
+    T::Future: Send + 'static,
+{
+    Route::new(tower::util::MapErr::new(service, Into::into))
+}
+
+impl Router<()> {
+    /// The routes as workers take them.
+    pub(crate) fn into_routes(mut self) -> Routes {
+        self.routes().clone()
+    }
+
+    /// Builds what is not built yet, so that clones share it.
+    fn routes(&mut self) -> &Routes {
+        if self.ready.is_none() {
+            *self = std::mem::take(self).with_state(());
+        }
+        self.ready.get_or_insert_with(|| Routes(Arc::default()))
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Router<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Clone for Router<S> {
+    fn clone(&self) -> Self {
+        Self { routes: self.routes.clone(), ready: self.ready.clone() }
+    }
+}
+
+impl<S> fmt::Debug for Router<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").field("kinds", &self.routes.keys()).finish()
+    }
+}
+
+impl Service<Job> for Router<()> {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
+        // Each call waits for the readiness of its own route.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, job: Job) -> ResponseFuture {
+        ResponseFuture { future: self.routes().call(job) }
+    }
+}
+
+pin_project! {
+    /// The future of a [`Router`].
+    pub struct ResponseFuture {
+        #[pin]
+        future: RouterFuture,
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Outcome, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

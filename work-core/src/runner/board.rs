@@ -1,0 +1,226 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{Report, Settings};
+use crate::store::{LeaseKey, Settle, Settlement};
+use crate::{Context, JobId, Kind, Outcome, Status, Store};
+
+/// What the loops of a runner share: the leases that are held, and the ends that are to be reported.
+pub(super) struct Board {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) settings: Settings,
+    /// Fires when nothing more is to be leased.
+    pub(super) stopping: CancellationToken,
+    /// Fires when the last end is on the board, so that the settle loop can finish.
+    pub(super) closed: CancellationToken,
+    pub(super) waiters: Arc<Waiters>,
+    held: Mutex<HashMap<JobId, Held>>,
+    ends: Mutex<Vec<End>>,
+    /// Told when `ends` gets its first entry.
+    pub(super) ended: Notify,
+    performed: AtomicU64,
+    stale: AtomicU64,
+    released: AtomicU64,
+    left: Mutex<Vec<(JobId, Kind)>>,
+}
+
+/// A lease that is ours until it is settled.
+struct Held {
+    key: LeaseKey,
+    kind: Kind,
+    context: Context,
+    /// When the lease ends at the latest: counted from before it was asked for.
+    until: Instant,
+    ending: Option<Ending>,
+}
+
+/// Why an execution was told to stop before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Somebody cancelled the job, or its lease passed to someone else: the store knows which.
+    Lost,
+    /// The runner stops: the job goes back, with its attempt.
+    Shutdown,
+}
+
+/// One end on its way to the store, and the outcome for those who wait for it.
+pub(super) struct End {
+    pub(super) settle: Settle,
+    pub(super) outcome: Option<Outcome>,
+}
+
+/// Who waits for the outcome of a job that this process may settle.
+#[derive(Default)]
+pub(crate) struct Waiters(Mutex<HashMap<JobId, Vec<oneshot::Sender<Outcome>>>>);
+
+impl Waiters {
+    pub(crate) fn wait(&self, id: JobId) -> oneshot::Receiver<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = lock(&self.0);
+        let senders = waiting.entry(id).or_default();
+        senders.retain(|sender| !sender.is_closed());
+        senders.push(sender);
+        receiver
+    }
+
+    /// True if nobody waits for anything: the common case, so that outcomes need not be kept.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+
+    pub(super) fn resolve(&self, id: JobId, outcome: &Outcome) {
+        for sender in lock(&self.0).remove(&id).unwrap_or_default() {
+            let _ = sender.send(outcome.clone());
+        }
+    }
+}
+
+/// Every lock here guards single operations on maps and lists, which a panic cannot leave half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Board {
+    pub(super) fn new(store: Arc<dyn Store>, settings: Settings, waiters: Arc<Waiters>) -> Self {
+        Self {
+            store,
+            settings,
+            stopping: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            waiters,
+            held: Mutex::default(),
+            ends: Mutex::default(),
+            ended: Notify::new(),
+            performed: AtomicU64::new(0),
+            stale: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+            left: Mutex::default(),
+        }
+    }
+
+    /// Notes leases that were asked for at `asked`.
+    pub(super) fn hold<'l>(&self, leases: impl Iterator<Item = (LeaseKey, &'l Kind, &'l Context)>, asked: Instant) {
+        let until = asked + self.settings.lease_for;
+        let mut held = lock(&self.held);
+        for (key, kind, context) in leases {
+            let (kind, context) = (kind.clone(), context.clone());
+            held.insert(key.id, Held { key, kind, context, until, ending: None });
+        }
+    }
+
+    /// Puts the end of an attempt on the board. It counts as held until the store has it.
+    pub(super) fn end(&self, end: End) {
+        let mut ends = lock(&self.ends);
+        ends.push(end);
+        if ends.len() == 1 {
+            self.ended.notify_one();
+        }
+    }
+
+    pub(super) fn take_ends(&self) -> Vec<End> {
+        std::mem::take(&mut *lock(&self.ends))
+    }
+
+    /// Ends that the store has not got yet.
+    pub(super) fn backlog(&self) -> usize {
+        lock(&self.ends).len()
+    }
+
+    /// Gives a job back, with its attempt.
+    pub(super) fn release(&self, key: LeaseKey) {
+        let at = self.settings.clock.now();
+        let settlement = Settlement::Snooze { at };
+        let settle = Settle { key, status: Status::CANCELLED, settlement, error: None, then: Vec::new() };
+        self.released.fetch_add(1, Ordering::Relaxed);
+        self.end(End { settle, outcome: None });
+    }
+
+    /// Why the execution of this lease was told to stop, if it was.
+    pub(super) fn ending(&self, key: LeaseKey) -> Option<Ending> {
+        lock(&self.held).get(&key.id).filter(|held| held.key == key)?.ending
+    }
+
+    pub(super) fn forget(&self, keys: impl Iterator<Item = LeaseKey>) {
+        let mut held = lock(&self.held);
+        for key in keys {
+            if held.get(&key.id).is_some_and(|h| h.key == key) {
+                held.remove(&key.id);
+            }
+        }
+    }
+
+    pub(super) fn held(&self) -> Vec<LeaseKey> {
+        lock(&self.held).values().filter(|held| held.ending.is_none()).map(|held| held.key).collect()
+    }
+
+    /// Notes that these leases were extended by a request of `asked`; those that were not are told to stop.
+    pub(super) fn extended(&self, tried: &[LeaseKey], still: &[LeaseKey], asked: Instant) {
+        let still: std::collections::HashSet<&LeaseKey> = still.iter().collect();
+        let mut held = lock(&self.held);
+        for key in tried {
+            let Some(held) = held.get_mut(&key.id).filter(|held| held.key == *key) else { continue };
+            if still.contains(key) {
+                held.until = asked + self.settings.lease_for;
+            } else {
+                held.stop(Ending::Lost);
+            }
+        }
+    }
+
+    /// Tells executions to stop whose lease ends within `margin` and could not be extended.
+    pub(super) fn stop_overdue(&self, margin: Duration) {
+        let limit = Instant::now() + margin;
+        lock(&self.held).values_mut().filter(|held| held.until <= limit).for_each(|held| held.stop(Ending::Lost));
+    }
+
+    pub(super) fn cancel_all(&self, ending: Ending) {
+        lock(&self.held).values_mut().for_each(|held| held.stop(ending));
+    }
+
+    /// Gives back what did not stop, and remembers its name.
+    pub(super) fn give_up(&self) {
+        let left: Vec<(LeaseKey, Kind)> = {
+            let settled: std::collections::HashSet<JobId> =
+                lock(&self.ends).iter().map(|end| end.settle.key.id).collect();
+            let held = lock(&self.held);
+            let stuck = held.values().filter(|held| !settled.contains(&held.key.id));
+            stuck.map(|held| (held.key, held.kind.clone())).collect()
+        };
+        for (key, kind) in left {
+            tracing::warn!(job.id = %key.id, job.kind = %kind, "a job did not stop when it was told to");
+            self.release(key);
+            lock(&self.left).push((key.id, kind));
+        }
+    }
+
+    pub(super) fn count_performed(&self, attempts: u64) {
+        self.performed.fetch_add(attempts, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_stale(&self) {
+        self.stale.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn report(&self) -> Report {
+        Report {
+            performed: self.performed.load(Ordering::Relaxed),
+            stale: self.stale.load(Ordering::Relaxed),
+            released: self.released.load(Ordering::Relaxed),
+            left: std::mem::take(&mut *lock(&self.left)),
+        }
+    }
+}
+
+impl Held {
+    fn stop(&mut self, ending: Ending) {
+        if self.ending.is_none() {
+            self.ending = Some(ending);
+            self.context.cancel();
+        }
+    }
+}

@@ -1,0 +1,94 @@
+use std::sync::Arc;
+
+use super::board::{Board, End, Ending};
+use crate::context::Run;
+use crate::execution::Execution;
+use crate::pool::{Execute, Pool};
+use crate::router::Routes;
+use crate::store::{ErrorRecord, Lease, LeaseKey, NewJob, Settle, Settlement};
+use crate::{Context, DEFAULT_MAX_ARGS, InvalidJob, Job, Kind, Outcome, RetryPolicy, Status};
+
+/// Performs leased jobs and decides what becomes of them.
+pub(super) struct Leases {
+    board: Arc<Board>,
+    routes: Routes,
+}
+
+/// A leased job and the context of its execution.
+pub(super) struct Item {
+    lease: Lease,
+    context: Context,
+}
+
+impl Item {
+    pub(super) fn new(lease: Lease) -> Self {
+        let context =
+            Context::of(Run { id: Some(lease.key.id), attempt: lease.attempt, fence: Some(lease.key.fence) });
+        Self { lease, context }
+    }
+
+    pub(super) const fn key(&self) -> LeaseKey {
+        self.lease.key
+    }
+
+    pub(super) const fn held(&self) -> (LeaseKey, &Kind, &Context) {
+        (self.lease.key, &self.lease.job.parts.kind, &self.context)
+    }
+}
+
+impl Leases {
+    pub(super) const fn new(board: Arc<Board>, routes: Routes) -> Self {
+        Self { board, routes }
+    }
+
+    fn settle(&self, key: LeaseKey, attempt: u32, max_attempts: u32, mut outcome: Outcome) -> Settle {
+        let then = match stored(outcome.take_then()) {
+            Ok(then) => then,
+            Err(error) => {
+                outcome = Outcome::from_error(error);
+                Vec::new()
+            }
+        };
+        let settings = &self.board.settings;
+        let settlement = settings.retry.decide(&outcome, attempt, max_attempts, settings.clock.now());
+        let then = if matches!(settlement, Settlement::Complete { .. }) { then } else { Vec::new() };
+        let status = outcome.status();
+        let error = outcome.into_parts().1.or_else(|| silent_failure(&settlement, status));
+        Settle { key, status, settlement, error, then }
+    }
+}
+
+/// Every attempt that did not go well leaves a record, also if its outcome says nothing but a status.
+fn silent_failure(settlement: &Settlement, status: Status) -> Option<ErrorRecord> {
+    let silent = matches!(settlement, Settlement::Retry { .. } | Settlement::Discard);
+    silent.then(|| ErrorRecord::new(format!("ended with status {}", status.code())))
+}
+
+fn stored(jobs: Vec<Job>) -> Result<Vec<NewJob>, InvalidJob> {
+    jobs.into_iter().map(|job| job.into_stored(DEFAULT_MAX_ARGS)).collect()
+}
+
+impl Execute for Leases {
+    type Item = Item;
+    type Tag = ();
+
+    fn tag(_: &Item) {}
+
+    async fn execute(&self, _: &Pool<Self>, item: Item, slot: u32) {
+        let Item { lease, context } = item;
+        let (key, attempt, max_attempts) = (lease.key, lease.attempt, RetryPolicy::max_attempts(&lease.job));
+        context.set_worker(slot);
+        let mut job = Job::from_stored(lease.job);
+        job.set_context(context.clone());
+        let outcome = Execution::start(&self.routes, job).await;
+        let ending = if context.is_cancelled() { self.board.ending(key) } else { None };
+        // A job that ended well while it was told to stop has ended well.
+        if ending == Some(Ending::Shutdown) && !outcome.status().is_complete() {
+            self.board.release(key);
+            return;
+        }
+        let kept = (!self.board.waiters.is_empty()).then(|| outcome.clone());
+        let settle = self.settle(key, attempt, max_attempts, outcome);
+        self.board.end(End { settle, outcome: kept });
+    }
+}

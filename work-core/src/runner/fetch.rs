@@ -1,0 +1,104 @@
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::board::Board;
+use super::execute::{Item, Leases};
+use crate::pool::Pool;
+use crate::store::{Leased, Want};
+use crate::{Backoff, StoreError};
+
+/// Jobs that wait in this process for a slot, at most: what a store round trip is worth while jobs are short.
+const MAX_AHEAD: usize = 1_000;
+
+/// Jobs are leased ahead for so long as they take to start at the present rate.
+const AHEAD_FOR: Duration = Duration::from_millis(20);
+
+/// Ends that may wait for the store before nothing more is leased.
+const MAX_BACKLOG: usize = 10_000;
+
+/// Nobody is told of a job of another process, so look again at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Leases jobs as long as there is room for some, until the board says stop.
+pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
+    let mut window = Window::new(board.settings.concurrency);
+    let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(Duration::from_secs(5)).jitter(0.5);
+    let mut failures = 0;
+    while let Some(()) = board.stopping.run_until_cancelled(room(&board, &pool, window.low_water())).await {
+        let want = window.size().saturating_sub(pool.len());
+        let mut ready = board.store.ready(&board.settings.queues);
+        // Registers before the store is asked: what arrives in between is not missed.
+        let told = std::future::poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx).is_ready())).await;
+        match lease(&board, &pool, want).await {
+            Ok((found, _)) if found == want || told => failures = 0,
+            Ok((_, next_due_in)) => {
+                failures = 0;
+                let pause = next_due_in.unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(1), LOOK_AGAIN);
+                let _ = board.stopping.run_until_cancelled(tokio::time::timeout(pause, ready)).await;
+            }
+            Err(error) => {
+                failures += 1;
+                let delay = backoff.delay(failures);
+                tracing::warn!(%error, ?delay, "no jobs could be leased");
+                let _ = board.stopping.run_until_cancelled(tokio::time::sleep(delay)).await;
+            }
+        }
+        window.look(pool.started());
+    }
+}
+
+async fn room(board: &Board, pool: &Pool<Leases>, low_water: usize) {
+    pool.at_most(low_water).await;
+    while board.backlog() > MAX_BACKLOG {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Runs to its end even if the runner stops meanwhile: what was leased is on the board.
+async fn lease(board: &Arc<Board>, pool: &Pool<Leases>, limit: usize) -> Result<(usize, Option<Duration>), StoreError> {
+    let settings = &board.settings;
+    let want =
+        Want { queues: settings.queues.clone(), limit, lease_for: settings.lease_for, worker: settings.worker.clone() };
+    let asked = Instant::now();
+    let Leased { jobs, next_due_in } = board.store.lease(want).await?;
+    let items: Vec<Item> = jobs.into_iter().map(Item::new).collect();
+    board.hold(items.iter().map(Item::held), asked);
+    let found = items.len();
+    pool.submit_all(items);
+    Ok((found, next_due_in))
+}
+
+/// How many jobs to hold: as many as run at once, and while they are short, more.
+struct Window {
+    concurrency: usize,
+    ahead: usize,
+    started: u64,
+    looked: Instant,
+}
+
+impl Window {
+    fn new(concurrency: usize) -> Self {
+        Self { concurrency, ahead: 0, started: 0, looked: Instant::now() }
+    }
+
+    const fn size(&self) -> usize {
+        self.concurrency + self.ahead
+    }
+
+    /// Ask for more when so few are left: with jobs in hand ahead, a batch is worth waiting for.
+    fn low_water(&self) -> usize {
+        (self.concurrency + self.ahead / 2).min(self.size() - 1)
+    }
+
+    /// Measures how fast jobs start.
+    fn look(&mut self, started: u64) {
+        let elapsed = self.looked.elapsed();
+        if elapsed >= Duration::from_millis(1) {
+            let rate = (started - self.started) as f64 / elapsed.as_secs_f64();
+            self.ahead = ((rate * AHEAD_FOR.as_secs_f64()) as usize).min(MAX_AHEAD);
+            self.started = started;
+            self.looked = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::board::Board;
+
+/// How many expired leases are taken back at a time.
+const RESCUE_BATCH: usize = 1_000;
+
+/// Extends leases and rescues jobs, on a thread with a runtime of its own: handlers that block every thread of theirs
+/// cannot make it late.
+pub(super) struct Keeper {
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl Keeper {
+    pub(super) fn start(board: Arc<Board>) -> Self {
+        let keeper = Self { stop: CancellationToken::new(), ended: CancellationToken::new() };
+        let (stop, ended) = (keeper.stop.clone(), keeper.ended.clone());
+        let spawned = thread::Builder::new().name("work-keeper".into()).spawn(move || {
+            let _ended = ended.drop_guard();
+            match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+                Ok(runtime) => drop(runtime.block_on(stop.run_until_cancelled(keep(&board)))),
+                Err(error) => no_keeper(&board, &error),
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread to extend leases: jobs longer than a lease will run twice");
+            keeper.ended.cancel();
+        }
+        keeper
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.ended.cancelled().await;
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn no_keeper(board: &Board, error: &std::io::Error) {
+    tracing::error!(%error, "no runtime to extend leases: the runner stops");
+    board.stopping.cancel();
+}
+
+async fn keep(board: &Board) {
+    let period = board.settings.lease_for / 3;
+    loop {
+        rescue(board).await;
+        tokio::time::sleep(period).await;
+        extend(board).await;
+    }
+}
+
+async fn extend(board: &Board) {
+    let lease_for = board.settings.lease_for;
+    let leases = board.held();
+    if leases.is_empty() {
+        return;
+    }
+    let asked = Instant::now();
+    // An answer that comes too late is no answer: what it would extend is given up first.
+    match tokio::time::timeout(lease_for / 3, board.store.extend(leases.clone(), lease_for)).await {
+        Ok(Ok(still)) => board.extended(&leases, &still, asked),
+        Ok(Err(error)) => tracing::warn!(%error, "leases could not be extended"),
+        Err(_) => tracing::warn!("leases could not be extended: the store did not answer in time"),
+    }
+    // The next round may come too late for these.
+    board.stop_overdue(lease_for / 10);
+}
+
+async fn rescue(board: &Board) {
+    let Ok(answer) =
+        tokio::time::timeout(board.settings.lease_for, board.store.rescue(RESCUE_BATCH, board.settings.max_crashes))
+            .await
+    else {
+        return;
+    };
+    match answer {
+        Ok(rescued) if rescued.discarded + rescued.available > 0 => tracing::warn!(
+            available = rescued.available,
+            discarded = rescued.discarded,
+            "took back jobs whose worker went away"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "expired leases could not be looked for"),
+    }
+}

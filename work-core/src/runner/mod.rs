@@ -1,0 +1,224 @@
+//! Drains queues: leases jobs, performs them, settles them.
+//!
+//! Four loops share a [`board`] and nothing else. None of them ends by an error: a job that cannot be performed is an
+//! outcome, and a store that fails is waited for.
+//!
+//! | loop | does |
+//! |---|---|
+//! | `fetch` | takes a batch of leases as soon as there is room for some |
+//! | `execute` | performs each job and decides what becomes of it |
+//! | `settle` | reports everything that ended while the report before it was under way |
+//! | `keep` | on a thread of its own: extends the leases, takes back what others lost |
+
+mod board;
+mod execute;
+mod fetch;
+mod keep;
+mod settle;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use board::Waiters;
+use board::{Board, Ending};
+
+use crate::pool::Pool;
+use crate::worker::check_range;
+use crate::{Clock, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store};
+use execute::Leases;
+
+/// Drains queues of a store with the handlers of a router. Made by [`Runner::new`], changed by its setters.
+///
+/// ```
+/// use std::sync::Arc;
+/// use work_core::{Job, Router, Store, runner::Runner, store::{Inspect, JobFilter, MemoryStore}};
+///
+/// async fn greet() {}
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_time().build()?.block_on(async {
+/// let store = Arc::new(MemoryStore::new());
+/// store.insert(vec![Job::new("greet", ()).into_stored(1024)?]).await?;
+///
+/// let empty = async {
+///     while store.counts(JobFilter::default()).await.is_ok_and(|counts| counts.open() > 0) {
+///         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+///     }
+/// };
+/// let report = Runner::new(store.clone(), Router::new().route("greet", greet)).run_until(empty).await?;
+/// assert_eq!(report.performed, 1);
+/// assert!(report.left.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// ```
+#[derive(Clone)]
+#[must_use = "a runner does nothing until it is run"]
+pub struct Runner {
+    store: Arc<dyn Store>,
+    router: Router,
+    settings: Settings,
+    waiters: Arc<Waiters>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    queues: Vec<Queue>,
+    concurrency: usize,
+    lease_for: Duration,
+    grace: Duration,
+    max_crashes: u32,
+    retry: RetryPolicy,
+    clock: Clock,
+    /// Who we are, for people who look at a lease.
+    worker: String,
+}
+
+/// What a runner did, and what it could not end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Attempts that ended and were recorded.
+    pub performed: u64,
+    /// Attempts whose lease had passed to someone else by the time they ended; nothing of them was recorded.
+    pub stale: u64,
+    /// Jobs that were given back, unstarted or interrupted, with their attempt.
+    pub released: u64,
+    /// Jobs that did not stop when they were told to: they still hold a thread, and were given back all the same.
+    pub left: Vec<(JobId, Kind)>,
+}
+
+impl Runner {
+    /// A runner of the queue `default` with default settings.
+    pub fn new(store: Arc<dyn Store>, router: Router) -> Self {
+        let settings = Settings {
+            queues: vec![Queue::DEFAULT],
+            concurrency: 100,
+            lease_for: Duration::from_secs(30),
+            grace: Duration::from_secs(25),
+            max_crashes: 3,
+            retry: RetryPolicy::default(),
+            clock: Clock::system(),
+            worker: format!("pid-{}", std::process::id()),
+        };
+        Self { store, router, settings, waiters: Arc::default() }
+    }
+
+    /// The queues to drain, the first one first.
+    pub fn queues(mut self, queues: impl IntoIterator<Item = impl Into<Queue>>) -> Self {
+        self.settings.queues = queues.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How many jobs run at once, 1 to 1,000,000; by default 100.
+    pub const fn concurrency(mut self, jobs: usize) -> Self {
+        self.settings.concurrency = jobs;
+        self
+    }
+
+    /// How long a lease lasts without being extended: how soon others take over when this process dies. At least
+    /// 100 ms; by default 30 s. It is extended every third of that, from a thread that no handler can block.
+    pub const fn lease_for(mut self, time: Duration) -> Self {
+        self.settings.lease_for = time;
+        self
+    }
+
+    /// How long running jobs may go on after the shutdown began; by default 25 s.
+    pub const fn grace(mut self, time: Duration) -> Self {
+        self.settings.grace = time;
+        self
+    }
+
+    /// How many attempts may end without a report before the job is a dead letter; by default 3.
+    pub const fn max_crashes(mut self, attempts: u32) -> Self {
+        self.settings.max_crashes = attempts;
+        self
+    }
+
+    /// What becomes of a job after an attempt.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.settings.retry = policy;
+        self
+    }
+
+    /// What says "now" when the next attempt is scheduled.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.settings.clock = clock;
+        self
+    }
+
+    pub(crate) fn waiters(mut self, waiters: Arc<Waiters>) -> Self {
+        self.waiters = waiters;
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidJob`] names the setting that is out of its range, or the queue whose name is no name.
+    pub fn validate(&self) -> Result<(), InvalidJob> {
+        let settings = &self.settings;
+        check_range("concurrency", settings.concurrency, 1_000_000)?;
+        if settings.lease_for < Duration::from_millis(100) {
+            let given = format!("{:?}", settings.lease_for);
+            return Err(InvalidJob::out_of_range("lease_for", given, "at least 100 ms"));
+        }
+        if settings.queues.is_empty() {
+            return Err(InvalidJob::out_of_range("queues", "of none", "at least one queue"));
+        }
+        Ok(settings.queues.iter().try_for_each(Queue::validate)?)
+    }
+
+    /// Drains the queues until `shutdown` resolves, and then stops gracefully: leases nothing more, gives back what
+    /// has not started, lets running jobs end within the [grace](Self::grace), cancels the rest and gives them back.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidJob`] if a setting is out of its range; nothing was run then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops without any of that: leases end by themselves, and the jobs run again elsewhere.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<Report, InvalidJob> {
+        self.validate()?;
+        let Self { store, router, settings, waiters } = self;
+        let board = Arc::new(Board::new(store, settings, waiters));
+        let pool = Pool::new(Leases::new(board.clone(), router.into_routes()), board.settings.concurrency);
+        let keeper = keep::Keeper::start(board.clone());
+        let settler = tokio::spawn(settle::run(board.clone()));
+        let fetcher = tokio::spawn(fetch::run(board.clone(), pool.clone()));
+        // However this future ends, the loops end with it.
+        let _end = board.stopping.clone().drop_guard();
+        let _end_settling = board.closed.clone().drop_guard();
+
+        shutdown.await;
+        board.stopping.cancel();
+        let _ = fetcher.await;
+        wind_down(&board, &pool).await;
+        board.closed.cancel();
+        let _ = settler.await;
+        keeper.stop().await;
+        Ok(board.report())
+    }
+}
+
+/// How long jobs that were told to stop have to get to their next await.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
+async fn wind_down(board: &Board, pool: &Pool<Leases>) {
+    for lease in pool.take_waiting() {
+        board.release(lease.key());
+    }
+    if tokio::time::timeout(board.settings.grace, pool.at_most(0)).await.is_err() {
+        board.cancel_all(Ending::Shutdown);
+        if tokio::time::timeout(CANCEL_GRACE, pool.at_most(0)).await.is_err() {
+            board.give_up();
+        }
+    }
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("router", &self.router).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,68 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::board::{Board, End};
+use crate::Backoff;
+use crate::store::{Settle, Settled, Settlement};
+
+/// Reports ends to the store: everything that ended while the report before was under way is the next one.
+///
+/// Ends after the board is closed and empty.
+pub(super) async fn run(board: Arc<Board>) {
+    loop {
+        let ends = board.take_ends();
+        if !ends.is_empty() {
+            report(&board, ends).await;
+        } else if board.closed.is_cancelled() {
+            return;
+        } else {
+            // A notification that comes between the look and the wait is kept for us.
+            board.closed.run_until_cancelled(board.ended.notified()).await;
+        }
+    }
+}
+
+/// How often a report is repeated once the runner stops: by then others will take the jobs over.
+const LAST_TRIES: u32 = 5;
+
+async fn report(board: &Board, ends: Vec<End>) {
+    let backoff = Backoff::exponential(Duration::from_millis(20), 2.0).cap(Duration::from_secs(2)).jitter(0.5);
+    let batch: Vec<Settle> = ends.iter().map(|end| end.settle.clone()).collect();
+    let mut tries = 0;
+    let answers = loop {
+        match board.store.settle(batch.clone()).await {
+            Ok(answers) => break answers,
+            Err(error) if error.is_closed() || (board.closed.is_cancelled() && tries >= LAST_TRIES) => {
+                tracing::error!(%error, jobs = ends.len(), "jobs ended, but the store has not got it: they will run again");
+                break Vec::new();
+            }
+            Err(error) => {
+                tries += 1;
+                let delay = backoff.delay(tries);
+                tracing::warn!(%error, ?delay, "ends of jobs could not be reported");
+                tokio::time::sleep(delay).await;
+            }
+        }
+    };
+    board.forget(ends.iter().map(|end| end.settle.key));
+    for (end, answer) in ends.into_iter().zip(answers) {
+        answered(board, end, answer);
+    }
+}
+
+fn answered(board: &Board, end: End, answer: Settled) {
+    let Settle { key, settlement, .. } = end.settle;
+    match answer {
+        Settled::Lost => {
+            board.count_stale();
+            tracing::warn!(job.id = %key.id, fence = key.fence.0, "a stale end was refused: the lease had passed on");
+        }
+        Settled::Done => {
+            let over = !matches!(settlement, Settlement::Retry { .. } | Settlement::Snooze { .. });
+            board.count_performed(u64::from(over || matches!(settlement, Settlement::Retry { .. })));
+            if let (true, Some(outcome)) = (over, end.outcome) {
+                board.waiters.resolve(key.id, &outcome);
+            }
+        }
+    }
+}

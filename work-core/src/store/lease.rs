@@ -1,0 +1,84 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::NewJob;
+use crate::{JobId, Queue};
+
+/// What a runner asks of [`Store::lease`](super::Store::lease).
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// The queues to take from, the first one first.
+    pub queues: Vec<Queue>,
+    /// At most so many jobs.
+    pub limit: usize,
+    /// How long each lease lasts.
+    pub lease_for: Duration,
+    /// Who takes them, for people to read.
+    pub worker: String,
+}
+
+/// The number of a lease of a job: larger for each later lease of the same job.
+///
+/// Everything that changes a running job carries it, in the store and outside: hand it to a system that can refuse a
+/// smaller one, and a worker that was given up on cannot overwrite its successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Fence(pub u64);
+
+/// One lease of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LeaseKey {
+    /// Which job.
+    pub id: JobId,
+    /// Which lease of it.
+    pub fence: Fence,
+    /// Where the store finds it: its own business, 0 if it needs none.
+    pub row: i64,
+}
+
+/// A job that was taken.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// What every change of it must carry.
+    pub key: LeaseKey,
+    /// The job.
+    pub job: NewJob,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The end of the lease by the store's clock.
+    pub until: DateTime<Utc>,
+    /// When the job was accepted.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What [`Store::lease`](super::Store::lease) found.
+#[derive(Debug, Clone, Default)]
+pub struct Leased {
+    /// The jobs, in the order to start them.
+    pub jobs: Vec<Lease>,
+    /// If fewer were found than wanted: how long until the next job of these queues is due.
+    pub next_due_in: Option<Duration>,
+}
+
+/// What [`Store::rescue`](super::Store::rescue) found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rescued {
+    /// Jobs that are available again.
+    pub available: usize,
+    /// Jobs that crashed too often and are dead letters now.
+    pub discarded: usize,
+}
+
+/// What [`Store::cancel`](super::Store::cancel) did with one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CancelOutcome {
+    /// It was waiting, and is cancelled.
+    Cancelled,
+    /// It runs, and is told to stop.
+    Requested,
+    /// It had ended before, as completed, discarded or cancelled.
+    Ended,
+    /// No job has that id.
+    NotFound,
+}

@@ -1,0 +1,115 @@
+//! Where jobs are kept: the seam between the runtime and a store.
+//!
+//! [`Store`] is all that a runner needs, [`Inspect`] is what people look through. Every method takes a batch; every
+//! change of a running job carries the fence token of its lease, and a store refuses one that is no longer current.
+
+mod inspect;
+mod lease;
+mod memory;
+mod settle;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use inspect::{AttemptRecord, Counts, Inspect, JobFilter, Page, StoredJob};
+pub use lease::{CancelOutcome, Fence, Lease, LeaseKey, Leased, Rescued, Want};
+pub use memory::MemoryStore;
+pub use settle::{ErrorRecord, MAX_ERROR_TEXT, Settle, Settled, Settlement};
+
+use crate::{JobId, Parts, Queue, StoreError};
+
+/// A future that a trait object can return: one allocation for a whole batch.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A job as a store keeps it: its parts, and its arguments as JSON.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Everything but the arguments.
+    pub parts: Parts,
+    /// The arguments as JSON text.
+    pub args: Bytes,
+}
+
+/// What an insert did with one job of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is stored.
+    New(JobId),
+    /// A job with this id or this unique key is there already; nothing was stored. The id is the existing one's.
+    Duplicate(JobId),
+}
+
+impl Inserted {
+    /// The job that is in the store now.
+    #[must_use]
+    pub const fn id(self) -> JobId {
+        match self {
+            Self::New(id) | Self::Duplicate(id) => id,
+        }
+    }
+}
+
+/// A durable home of jobs.
+///
+/// A batch is all or nothing: one error for all of it, one answer a job otherwise, in the order given. "Now" is the
+/// store's own clock, so that workers with wrong clocks agree. Implementations prove themselves with
+/// `work_core::testing::conformance`.
+///
+/// # Cancel safety
+///
+/// Dropping a future of a store leaves either the whole batch done or none of it, and harms no later call.
+pub trait Store: Send + Sync + 'static {
+    /// Keeps new jobs. A job whose id or unique key is held already is not stored: the answer names the holder.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; [`is_unknown`](StoreError::is_unknown) if the batch may be stored all the same.
+    fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>>;
+
+    /// Takes jobs that are due, by priority, then due time, then order of arrival, and counts an attempt for each.
+    ///
+    /// A job whose `expires_at` has passed is discarded instead.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; leases that were taken all the same end by themselves.
+    fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>>;
+
+    /// Lets leases end `lease_for` from now instead, and answers those that are still held.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the leases keep their old end.
+    fn extend(&self, leases: Vec<LeaseKey>, lease_for: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>>;
+
+    /// Ends attempts, and inserts what follows from each, in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; repeating the batch is safe, a second settlement of one lease is refused.
+    fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>>;
+
+    /// Takes back jobs whose lease has ended, at most `limit`: they become available, or dead letters if that
+    /// happened `max_crashes` times.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the next call finds them again.
+    fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>>;
+
+    /// Cancels jobs. One that waits is cancelled at once; one that runs is told through its next
+    /// [`extend`](Self::extend), which no longer answers its lease.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; repeating the call is safe.
+    fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>>;
+
+    /// Resolves when it is worth looking again: a job arrived, or some time has passed. Never fails.
+    ///
+    /// Whatever arrives after the first poll wakes it, so that a runner polls it once *before* it leases and misses nothing.
+    fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()>;
+}

@@ -1,0 +1,3 @@
+//! For authors of stores: the suite that every store passes.
+
+pub mod conformance;
