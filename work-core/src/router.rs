@@ -31,12 +31,13 @@ use crate::{BoxError, Job, Kind, Outcome};
 ///     if a + b > limit { Status::CONFLICT } else { Status::SUCCESS }
 /// }
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let mut router = Router::new().route("add", add).with_state(10);
 /// assert_eq!(router.call(Job::new("add", (1, 2))).await?.status(), Status::SUCCESS);
 /// assert_eq!(router.call(Job::new("sub", (1, 2))).await?.status(), Status::NOT_FOUND);
-/// # Ok::<(), work_core::BoxError>(())
-/// # })
+/// # Ok(())
+/// # }
 /// ```
 pub struct Router<S = ()> {
     routes: HashMap<Kind, Endpoint<S>>,

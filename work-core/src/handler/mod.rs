@@ -26,11 +26,12 @@ use crate::{Job, Outcome};
 ///     Ok(())
 /// }
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let outcome = greet.call(Job::new("greet", "Ann"), ()).await;
 /// assert_eq!(outcome.status(), Status::SUCCESS);
-/// # });
-/// # Ok::<(), std::io::Error>(())
+/// # Ok(())
+/// # }
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of jobs for a router with state `{S}`",

@@ -36,7 +36,8 @@ use execute::Leases;
 ///
 /// async fn greet() {}
 ///
-/// # tokio::runtime::Builder::new_multi_thread().enable_time().build()?.block_on(async {
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let store = Arc::new(MemoryStore::new());
 /// store.insert(vec![Job::new("greet", ()).into_stored(1024)?]).await?;
 ///
@@ -48,8 +49,8 @@ use execute::Leases;
 /// let report = Runner::new(store.clone(), Router::new().route("greet", greet)).run_until(empty).await?;
 /// assert_eq!(report.performed, 1);
 /// assert!(report.left.is_empty());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # })
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone)]
 #[must_use = "a runner does nothing until it is run"]

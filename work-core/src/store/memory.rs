@@ -20,14 +20,15 @@ use crate::{Clock, JobId, JobState, Queue, RetryPolicy, Status, StoreError, Uniq
 /// ```
 /// use work_core::{Job, Store, store::{Inserted, MemoryStore}};
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let store = MemoryStore::new();
 /// let job = Job::new("greet", "Ann").into_stored(1024)?;
 /// let id = job.parts.id;
 /// assert_eq!(store.insert(vec![job.clone()]).await?, [Inserted::New(id)]);
 /// assert_eq!(store.insert(vec![job]).await?, [Inserted::Duplicate(id)]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # })
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Default)]
 pub struct MemoryStore {

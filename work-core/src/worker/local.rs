@@ -24,14 +24,15 @@ use crate::{Clock, InvalidJob, Job, JobHandle, JobId, Kind, PerformError, RetryP
 ///     work_core::Json(n * 2)
 /// }
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let worker = LocalWorker::new(Router::new().route("double", double));
 /// let outcome = worker.perform(Job::new("double", 21)).await?.outcome().await?;
 /// assert_eq!(outcome.output::<u32>()?, Some(42));
 /// worker.stop().await;
 /// assert!(worker.perform(Job::new("double", 1)).await.is_err());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # })
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct LocalWorker {

@@ -32,7 +32,8 @@ use crate::{
 ///     println!("hello {name}");
 /// }
 ///
-/// # tokio::runtime::Builder::new_multi_thread().enable_time().build()?.block_on(async {
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let worker = QueueWorker::new(MemoryStore::new(), Router::new().route("greet", greet));
 /// let handle = worker.perform(Job::new("greet", "Ann")).await?; // returns after the commit
 /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -41,8 +42,8 @@ use crate::{
 /// assert_eq!(handle.outcome().await?.status(), Status::SUCCESS);
 /// drop(stop);
 /// assert_eq!(running.await??.performed, 1);
-/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
-/// # })
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct QueueWorker {

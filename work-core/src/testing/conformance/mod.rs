@@ -1,0 +1,171 @@
+//! What every store does, as tests: a new store is finished when they pass.
+//!
+//! [`conformance!`](crate::conformance) makes one `#[tokio::test]` of each. The store under test is made anew, and
+//! empty, for every test, with the clock that the test controls.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use work_core::{Clock, store::{Inspect, MemoryStore}};
+//!
+//! async fn make(clock: Clock) -> Arc<dyn Inspect> {
+//!     Arc::new(MemoryStore::with_clock(clock))
+//! }
+//!
+//! work_core::conformance!(make);
+//! # fn main() {}
+//! ```
+
+pub mod insert;
+pub mod inspect;
+pub mod lease;
+pub mod runner;
+pub mod settle;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::store::{BoxFuture, Inspect, Lease, NewJob, Settle, Settled, Settlement, StoredJob, Want};
+use crate::{Clock, DEFAULT_MAX_ARGS, Job, JobId, Queue, Status};
+
+/// Makes a new, empty store with this clock: any `async fn(Clock) -> Arc<dyn Inspect>`.
+pub trait MakeStore {
+    /// Makes it.
+    fn make(&self, clock: Clock) -> BoxFuture<'static, Arc<dyn Inspect>>;
+}
+
+impl<F, Fut> MakeStore for F
+where
+    F: Fn(Clock) -> Fut,
+    Fut: Future<Output = Arc<dyn Inspect>> + Send + 'static,
+{
+    fn make(&self, clock: Clock) -> BoxFuture<'static, Arc<dyn Inspect>> {
+        Box::pin(self(clock))
+    }
+}
+
+/// Makes one `#[tokio::test]` for each behaviour that every store has.
+///
+/// The argument is an `async fn(Clock) -> Arc<dyn Inspect>`. The crate that uses it needs tokio with `macros` and
+/// `rt-multi-thread` among its dev-dependencies.
+#[macro_export]
+macro_rules! conformance {
+    ($make:expr) => {
+        $crate::conformance! { @tests $make,
+            insert: [
+                ids_and_unique_keys_are_held_once,
+                a_unique_key_is_free_again_when_its_scope_ends,
+                fifty_callers_with_one_key_make_one_job,
+                args_come_back_byte_for_byte,
+                empty_batches_do_nothing,
+                ten_thousand_jobs_fit_in_one_batch,
+            ]
+            lease: [
+                each_job_is_leased_once_among_16_leasers,
+                priority_then_time_then_arrival_is_the_order,
+                a_job_is_not_leased_before_it_is_due,
+                queues_are_taken_in_the_order_asked_for,
+                an_expired_job_is_never_started,
+                a_lease_that_is_extended_is_not_rescued,
+                an_expired_lease_is_rescued_and_its_attempt_given_back,
+                the_third_crash_is_a_dead_letter_and_neighbours_go_on,
+                an_insert_wakes_who_waits,
+            ]
+            settle: [
+                a_stale_settler_is_refused_and_changes_nothing,
+                a_second_settlement_of_one_lease_is_refused,
+                follow_ups_exist_exactly_if_the_settlement_counts,
+                retry_counts_the_attempt_and_snooze_gives_it_back,
+                a_cancelled_job_never_runs_and_a_running_one_is_told,
+                a_mixed_batch_is_answered_in_order,
+            ]
+            inspect: [
+                counts_lists_and_pages_agree,
+                a_failed_attempt_leaves_a_record,
+                a_dead_letter_can_be_retried,
+            ]
+            runner: [
+                every_job_is_performed_once,
+                undecodable_args_are_kept_as_a_dead_letter,
+                an_unknown_kind_is_kept_as_a_dead_letter,
+                one_mebibyte_of_args_is_accepted_and_one_byte_more_is_refused,
+                a_panic_is_retried_and_the_next_job_runs,
+                a_shutdown_gives_an_interrupted_job_back_with_its_attempt,
+                an_outcome_can_be_awaited,
+            ]
+        }
+    };
+    (@tests $make:expr, $($group:ident: [$($name:ident,)*])*) => {
+        $(mod $group {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $crate::testing::conformance::$group::$name(&$make).await;
+            })*
+        })*
+    };
+}
+
+/// The instant at which every test starts.
+fn start() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default()
+}
+
+async fn store(make: &impl MakeStore) -> (Arc<dyn Inspect>, Clock) {
+    let clock = Clock::manual(start());
+    (make.make(clock.clone()).await, clock)
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn job(n: u32) -> Job {
+    Job::new("test", n)
+}
+
+fn stored(job: Job) -> NewJob {
+    job.into_stored(DEFAULT_MAX_ARGS).expect("the suite makes valid jobs")
+}
+
+async fn insert(store: &dyn Inspect, jobs: impl IntoIterator<Item = Job>) -> Vec<JobId> {
+    let jobs = jobs.into_iter().map(stored).collect();
+    let inserted = store.insert(jobs).await.expect("insert");
+    inserted.into_iter().map(crate::store::Inserted::id).collect()
+}
+
+fn want(limit: usize) -> Want {
+    Want { queues: vec![Queue::DEFAULT], limit, lease_for: seconds(30), worker: "suite".into() }
+}
+
+async fn lease(store: &dyn Inspect, limit: usize) -> Vec<Lease> {
+    store.lease(want(limit)).await.expect("lease").jobs
+}
+
+async fn lease_one(store: &dyn Inspect) -> Lease {
+    lease(store, 1).await.pop().expect("a job is due")
+}
+
+fn numbers(leases: &[Lease]) -> Vec<u32> {
+    leases.iter().map(|lease| serde_json::from_slice(&lease.job.args).expect("a number")).collect()
+}
+
+fn end(lease: &Lease, status: Status, settlement: Settlement) -> Settle {
+    Settle { key: lease.key, status, settlement, error: None, then: Vec::new() }
+}
+
+fn complete(lease: &Lease) -> Settle {
+    end(lease, Status::SUCCESS, Settlement::Complete { output: None })
+}
+
+async fn settle(store: &dyn Inspect, done: Settle) -> Settled {
+    store.settle(vec![done]).await.expect("settle").pop().expect("one answer")
+}
+
+async fn get(store: &dyn Inspect, id: JobId) -> StoredJob {
+    store.get(id).await.expect("get").expect("the job is kept")
+}
