@@ -93,6 +93,25 @@ pub struct Parts {
     pub headers: BTreeMap<String, String>,
 }
 
+impl Parts {
+    /// Parts with the defaults; for authors of stores.
+    #[must_use]
+    pub const fn new(id: JobId, kind: Kind, queue: Queue) -> Self {
+        Self {
+            id,
+            kind,
+            queue,
+            priority: 5,
+            max_attempts: None,
+            timeout: None,
+            scheduled_at: None,
+            expires_at: None,
+            unique: None,
+            headers: BTreeMap::new(),
+        }
+    }
+}
+
 /// A job is a request: parts, and arguments.
 ///
 /// ```
@@ -134,18 +153,7 @@ impl Job {
     }
 
     fn from_payload(kind: Kind, args: Payload) -> Self {
-        let parts = Parts {
-            id: JobId::new(),
-            kind,
-            queue: Queue::DEFAULT,
-            priority: 5,
-            max_attempts: None,
-            timeout: None,
-            scheduled_at: None,
-            expires_at: None,
-            unique: None,
-            headers: BTreeMap::new(),
-        };
+        let parts = Parts::new(JobId::new(), kind, Queue::DEFAULT);
         Self { parts, args, context: OnceLock::new() }
     }
 
@@ -209,7 +217,15 @@ impl Job {
     ///
     /// [`InvalidJob`] names the part, what was given, and what is accepted.
     pub fn validate(&self) -> Result<(), InvalidJob> {
-        let parts = &self.parts;
+        Self::validate_parts(&self.parts)
+    }
+
+    /// Checks parts that came from elsewhere; for authors of stores.
+    ///
+    /// # Errors
+    ///
+    /// As [`validate`](Self::validate).
+    pub fn validate_parts(parts: &Parts) -> Result<(), InvalidJob> {
         parts.kind.validate()?;
         parts.queue.validate()?;
         if parts.priority > MAX_PRIORITY {

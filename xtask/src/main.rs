@@ -1,1 +1,93 @@
-fn main() {}
+//! The commands of this repository. `cargo xtask` alone lists them.
+
+mod examples;
+mod lane;
+mod packages;
+mod tools;
+
+use std::env;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use lane::{LANES, Lane, Outcome};
+
+const HELP: &str = "\
+cargo xtask test [LANE...]           run every lane, or these; install what they need
+cargo xtask test --list              name the lanes
+cargo xtask bench [NAME...] [--json] print speed as ratios to a raw limit, see work-bench";
+
+fn main() -> ExitCode {
+    // Every path below is relative to the root of the repository.
+    if let Some(root) = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent() {
+        let _ = env::set_current_dir(root);
+    }
+    let args: Vec<String> = env::args().skip(1).collect();
+    match args.split_first() {
+        Some((command, rest)) if command == "test" => test(rest),
+        Some((command, rest)) if command == "bench" => bench(rest),
+        Some((command, _)) if !matches!(command.as_str(), "help" | "--help" | "-h") => {
+            eprintln!("unknown command {command:?}\n{HELP}");
+            ExitCode::from(2)
+        }
+        _ => {
+            println!("{HELP}");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn bench(args: &[String]) -> ExitCode {
+    let mut command = Command::new("cargo");
+    command.args(["run", "--release", "--quiet", "-p", "work-bench", "--"]).args(args);
+    match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("cargo could not be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test(names: &[String]) -> ExitCode {
+    if names.iter().any(|name| name == "--list") {
+        LANES.iter().for_each(|lane| println!("{:10} {}", lane.name, lane.about));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(unknown) = names.iter().find(|name| !LANES.iter().any(|lane| lane.name == **name)) {
+        let known: Vec<&str> = LANES.iter().map(|lane| lane.name).collect();
+        eprintln!("unknown lane {unknown:?}; there are: {}", known.join(", "));
+        return ExitCode::from(2);
+    }
+    let chosen = LANES.iter().filter(|lane| names.is_empty() || names.iter().any(|name| name == lane.name));
+    let results: Vec<(&Lane, Outcome, u64)> = chosen.map(run).collect();
+    summary(&results)
+}
+
+fn run(lane: &Lane) -> (&Lane, Outcome, u64) {
+    println!("\n== {}: {}", lane.name, lane.about);
+    let start = Instant::now();
+    let outcome = (lane.run)();
+    (lane, outcome, start.elapsed().as_secs())
+}
+
+fn summary(results: &[(&Lane, Outcome, u64)]) -> ExitCode {
+    println!("\n{:10} | {:7} | result", "lane", "seconds");
+    for (lane, outcome, seconds) in results {
+        println!("{:10} | {seconds:7} | {outcome}", lane.name);
+    }
+    let count = |wanted: fn(&Outcome) -> bool| results.iter().filter(|(_, outcome, _)| wanted(outcome)).count();
+    let passed = count(|outcome| matches!(outcome, Outcome::Passed));
+    let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+    let strict = env::var("CI").is_ok_and(|value| value == "true");
+    if strict && skipped > 0 {
+        println!("a skipped lane is a failure here, since CI=true");
+    }
+    println!();
+    match skipped {
+        0 => println!("{passed} passed, {failed} failed"),
+        _ => println!("{passed} passed, {failed} failed, {skipped} skipped"),
+    }
+    if failed > 0 || (strict && skipped > 0) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,109 @@
+//! Everything that changes a job between its lease and its settlement.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use work_core::store::{CancelOutcome, ErrorRecord, LeaseKey, Rescued};
+use work_core::{JobId, Status};
+
+use crate::settle::{Ended, end, record};
+use crate::store::Shared;
+
+const EXTEND: &str = "UPDATE jobs SET lease_until = ?3
+    WHERE seq = ?1 AND fence = ?2 AND state = 'running' AND cancel_requested = 0";
+
+const EXPIRED: &str = "SELECT seq, crashes + 1, cancel_requested FROM jobs INDEXED BY jobs_leases
+    WHERE state = 'running' AND lease_until < ?1 ORDER BY lease_until LIMIT ?2";
+
+const CRASHED: &str = "UPDATE jobs SET crashes = crashes + 1 WHERE seq = ?1";
+
+const TAKE_BACK: &str =
+    "UPDATE jobs SET state = 'available', attempt = attempt - 1, lease_until = NULL WHERE seq = ?1";
+
+const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499, finished_at = ?2
+    WHERE id = ?1 AND state = 'available'";
+
+const CANCEL_RUNNING: &str = "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND state = 'running'";
+
+const RETRY: &str = "UPDATE OR IGNORE jobs SET state = 'available', scheduled_at = ?2, finished_at = NULL, crashes = 0,
+    cancel_requested = 0, max_attempts = max(max_attempts, attempt + 1)
+    WHERE id = ?1 AND state IN ('discarded', 'cancelled')";
+
+pub(crate) fn extend(
+    connection: &Connection,
+    shared: &Shared,
+    (leases, lease_for): &(Vec<LeaseKey>, Duration),
+) -> rusqlite::Result<Vec<LeaseKey>> {
+    let until = shared.now().saturating_add(i64::try_from(lease_for.as_millis()).unwrap_or(i64::MAX));
+    let mut statement = connection.prepare_cached(EXTEND)?;
+    let mut held = Vec::with_capacity(leases.len());
+    for key in leases {
+        if statement.execute(params![key.row, key.fence.0.cast_signed(), until])? == 1 {
+            held.push(*key);
+        }
+    }
+    Ok(held)
+}
+
+pub(crate) fn rescue(
+    connection: &Connection,
+    shared: &Shared,
+    (limit, max_crashes): &(usize, u32),
+) -> rusqlite::Result<Rescued> {
+    let now = shared.now();
+    let expired: Vec<(i64, u32, bool)> = connection
+        .prepare_cached(EXPIRED)?
+        .query_map(params![now, i64::try_from(*limit).unwrap_or(i64::MAX)], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let mut rescued = Rescued::default();
+    for (seq, crashes, cancelled) in expired {
+        connection.prepare_cached(CRASHED)?.execute([seq])?;
+        let error = ErrorRecord::new("crashed: the attempt ended without a report");
+        record(connection, seq, Status::INTERNAL_ERROR, &error, now)?;
+        if cancelled {
+            end(connection, seq, Ended::Cancelled, Status::CANCELLED, now)?;
+        } else if crashes >= *max_crashes {
+            end(connection, seq, Ended::Discarded, Status::INTERNAL_ERROR, now)?;
+            rescued.discarded += 1;
+        } else {
+            connection.prepare_cached(TAKE_BACK)?.execute([seq])?;
+            shared.made_available();
+            rescued.available += 1;
+        }
+    }
+    Ok(rescued)
+}
+
+pub(crate) fn cancel(
+    connection: &Connection,
+    shared: &Shared,
+    ids: &Vec<JobId>,
+) -> rusqlite::Result<Vec<CancelOutcome>> {
+    let now = shared.now();
+    ids.iter().map(|id| cancel_one(connection, *id, now)).collect()
+}
+
+fn cancel_one(connection: &Connection, id: JobId, now: i64) -> rusqlite::Result<CancelOutcome> {
+    let id = id.as_uuid().as_bytes().as_slice();
+    if connection.prepare_cached(CANCEL_WAITING)?.execute(params![id, now])? == 1 {
+        return Ok(CancelOutcome::Cancelled);
+    }
+    if connection.prepare_cached(CANCEL_RUNNING)?.execute([id])? == 1 {
+        return Ok(CancelOutcome::Requested);
+    }
+    let mut exists = connection.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
+    let exists = exists.query_row([id], |_| Ok(())).optional()?.is_some();
+    Ok(if exists { CancelOutcome::Ended } else { CancelOutcome::NotFound })
+}
+
+/// Another job may hold the unique key by now; then this one stays where it is.
+pub(crate) fn retry(connection: &Connection, shared: &Shared, id: &JobId) -> rusqlite::Result<bool> {
+    let id = id.as_uuid().as_bytes().as_slice();
+    let retried = connection.prepare_cached(RETRY)?.execute(params![id, shared.now()])? == 1;
+    if retried {
+        shared.made_available();
+    }
+    Ok(retried)
+}

@@ -1,0 +1,87 @@
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, params};
+use work_core::store::{Inserted, NewJob};
+use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, StoreError, UniqueScope};
+
+use crate::row::{id_of, millis};
+use crate::store::Shared;
+
+const INSERT: &str = "INSERT INTO jobs (id, kind, args, queue, priority, scheduled_at, created_at, max_attempts,
+    timeout_ms, expires_at, unique_key, unique_scope, headers)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+    ON CONFLICT DO NOTHING";
+
+const BY_ID: &str = "SELECT id FROM jobs WHERE id = ?1";
+
+const BY_KEY: &str = "SELECT id FROM jobs WHERE unique_key = ?1
+    AND unique_key IS NOT NULL AND (unique_scope = 2 OR state IN ('available', 'running'))";
+
+/// Refuses what could not be leased again.
+pub(crate) fn check(job: &NewJob, max_args: usize) -> Result<(), StoreError> {
+    let size = job.args.len();
+    let fits = if size > max_args { Err(ArgsError::TooLarge { size, limit: max_args }) } else { Ok(()) };
+    let valid = fits.map_err(InvalidJob::from).and_then(|()| Job::validate_parts(&job.parts));
+    valid.map_err(|error| StoreError::rejected(format!("job {} is invalid", job.parts.id), error))
+}
+
+pub(crate) fn insert(connection: &Connection, shared: &Shared, jobs: &Vec<NewJob>) -> rusqlite::Result<Vec<Inserted>> {
+    let now = shared.now();
+    jobs.iter().map(|job| insert_one(connection, shared, job, now)).collect()
+}
+
+/// Part of a transaction that somebody else ends.
+pub(crate) fn insert_one(
+    connection: &Connection,
+    shared: &Shared,
+    job: &NewJob,
+    now: i64,
+) -> rusqlite::Result<Inserted> {
+    let parts = &job.parts;
+    let id = parts.id.as_uuid().as_bytes().as_slice();
+    // The defaults of most jobs cost nothing.
+    let headers = if parts.headers.is_empty() { None } else { serde_json::to_string(&parts.headers).ok() };
+    let scope = parts.unique.as_ref().map(|unique| match unique.scope() {
+        UniqueScope::WhileKept => 2,
+        _ => 1,
+    });
+    let stored = connection.prepare_cached(INSERT)?.execute(params![
+        id,
+        parts.kind.as_str(),
+        text_or_bytes(&job.args),
+        parts.queue.as_str(),
+        parts.priority,
+        parts.scheduled_at.map_or(now, millis),
+        now,
+        parts.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
+        parts.timeout.map(|timeout| i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)),
+        parts.expires_at.map(millis),
+        parts.unique.as_ref().map(work_core::Unique::key),
+        scope,
+        headers,
+    ])?;
+    if stored == 1 {
+        shared.made_available();
+        return Ok(Inserted::New(parts.id));
+    }
+    holder(connection, job).map(Inserted::Duplicate)
+}
+
+fn holder(connection: &Connection, job: &NewJob) -> rusqlite::Result<JobId> {
+    let id = job.parts.id.as_uuid().as_bytes().as_slice();
+    let same_id = connection.prepare_cached(BY_ID)?.query_row([id], |row| id_of(row.get_ref(0)?)).optional()?;
+    match (same_id, &job.parts.unique) {
+        (Some(found), _) => Ok(found),
+        (None, Some(unique)) => {
+            connection.prepare_cached(BY_KEY)?.query_row([unique.key()], |row| id_of(row.get_ref(0)?))
+        }
+        (None, None) => Ok(job.parts.id),
+    }
+}
+
+/// Text, so that people can read it in any client; bytes only if it is no text.
+pub(crate) fn text_or_bytes(json: &[u8]) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(match std::str::from_utf8(json) {
+        Ok(text) => ValueRef::Text(text.as_bytes()),
+        Err(_) => ValueRef::Blob(json),
+    })
+}

@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use rusqlite::{CachedStatement, Connection, params};
+use work_core::store::{Fence, Lease, LeaseKey, Leased, Want};
+use work_core::{Queue, Status};
+
+use crate::row::{self, BadRow, COLUMNS, Stored, WIDTH, instant};
+use crate::settle::{Ended, end, record};
+use crate::store::Shared;
+
+/// The next level of priority that has jobs. With one level after the other, a million jobs that are due later cost
+/// nothing: each level is one place in the index.
+const NEXT_LEVEL: &str = "SELECT min(priority) FROM jobs INDEXED BY jobs_ready
+    WHERE state = 'available' AND queue = ?1 AND priority > ?2";
+
+const NEXT_DUE: &str = "SELECT scheduled_at FROM jobs INDEXED BY jobs_ready
+    WHERE state = 'available' AND queue = ?1 AND priority = ?2 ORDER BY scheduled_at LIMIT 1";
+
+fn lease_sql() -> String {
+    format!(
+        "UPDATE jobs SET state = 'running', attempt = attempt + 1, fence = fence + 1, lease_until = ?1, worker = ?2
+         WHERE seq IN (
+             SELECT seq FROM jobs INDEXED BY jobs_ready
+             WHERE state = 'available' AND queue = ?3 AND priority = ?4 AND scheduled_at <= ?5
+             ORDER BY scheduled_at, seq LIMIT ?6)
+         RETURNING {}, octet_length(args)",
+        // What is too large is a dead letter that is never loaded.
+        COLUMNS.replace("args", "CASE WHEN octet_length(args) <= ?7 THEN args END")
+    )
+}
+
+pub(crate) fn lease(connection: &Connection, shared: &Shared, want: &Want) -> rusqlite::Result<Leased> {
+    let now = shared.now();
+    let mut leasing = Leasing { connection, shared, want, now, statement: connection.prepare_cached(&lease_sql())? };
+    let mut leased = Leased::default();
+    for queue in &want.queues {
+        leasing.queue(queue, &mut leased)?;
+    }
+    if leased.jobs.len() < want.limit {
+        let next = next_due(connection, &want.queues)?;
+        leased.next_due_in = next.map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or(0)));
+    }
+    Ok(leased)
+}
+
+struct Leasing<'c> {
+    connection: &'c Connection,
+    shared: &'c Shared,
+    want: &'c Want,
+    now: i64,
+    statement: CachedStatement<'c>,
+}
+
+impl Leasing<'_> {
+    fn queue(&mut self, queue: &Queue, leased: &mut Leased) -> rusqlite::Result<()> {
+        let mut level = -1;
+        while leased.jobs.len() < self.want.limit {
+            match next_level(self.connection, queue, level)? {
+                Some(next) => level = next,
+                None => break,
+            }
+            while leased.jobs.len() < self.want.limit && self.level(queue, level, leased)? > 0 {}
+        }
+        Ok(())
+    }
+
+    /// Takes what is due at one level. Answers how many rows were touched: some may be no jobs.
+    fn level(&mut self, queue: &Queue, level: i64, leased: &mut Leased) -> rusqlite::Result<usize> {
+        let lease_for = i64::try_from(self.want.lease_for.as_millis()).unwrap_or(i64::MAX);
+        let until = self.now.saturating_add(lease_for);
+        let limit = i64::try_from(self.want.limit - leased.jobs.len()).unwrap_or(i64::MAX);
+        let max_args = i64::try_from(self.shared.max_args).unwrap_or(i64::MAX);
+        let (queue, worker) = (queue.as_str(), self.want.worker.as_str());
+        let mut rows =
+            self.statement.query(params![until, worker, queue, level, self.now, limit, max_args])?;
+        let (mut found, mut bad, mut touched) = (Vec::new(), Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            touched += 1;
+            let size: Option<i64> = row.get(WIDTH)?;
+            if size.is_some_and(|size| size > max_args) {
+                let why = format!("args have {} bytes; at most {max_args} are accepted", size.unwrap_or_default());
+                bad.push((row.get(0)?, BadRow(why)));
+                continue;
+            }
+            match row::job(row)? {
+                Ok(stored) if stored.job.parts.expires_at.is_some_and(|at| at.timestamp_millis() <= self.now) => {
+                    bad.push((stored.seq, BadRow("it expired before it started".into())));
+                }
+                Ok(stored) => found.push(stored),
+                Err(why) => bad.push((row.get(0)?, why)),
+            }
+        }
+        drop(rows);
+        self.discard(bad)?;
+        // The order in which rows come back is nobody's promise.
+        found.sort_unstable_by_key(|stored| (stored.scheduled_at, stored.seq));
+        leased.jobs.extend(found.into_iter().map(|stored| leased_job(stored, until)));
+        Ok(touched)
+    }
+
+    /// Keeps what cannot be started as dead letters; they had no attempt.
+    fn discard(&self, bad: Vec<(i64, BadRow)>) -> rusqlite::Result<()> {
+        for (seq, BadRow(why)) in bad {
+            let mut refund = self.connection.prepare_cached("UPDATE jobs SET attempt = attempt - 1 WHERE seq = ?1")?;
+            refund.execute([seq])?;
+            record(self.connection, seq, Status::BAD_REQUEST, &work_core::store::ErrorRecord::new(why), self.now)?;
+            end(self.connection, seq, Ended::Discarded, Status::BAD_REQUEST, self.now)?;
+        }
+        Ok(())
+    }
+}
+
+fn leased_job(stored: Stored, until: i64) -> Lease {
+    Lease {
+        key: LeaseKey { id: stored.job.parts.id, fence: Fence(stored.fence), row: stored.seq },
+        job: stored.job,
+        attempt: stored.attempt,
+        until: instant(until),
+        created_at: stored.created_at,
+    }
+}
+
+fn next_level(connection: &Connection, queue: &Queue, after: i64) -> rusqlite::Result<Option<i64>> {
+    connection.prepare_cached(NEXT_LEVEL)?.query_row(params![queue.as_str(), after], |row| row.get(0))
+}
+
+/// When the first job of these queues that is not due yet will be.
+fn next_due(connection: &Connection, queues: &[Queue]) -> rusqlite::Result<Option<i64>> {
+    let mut earliest: Option<i64> = None;
+    for queue in queues {
+        let mut level = -1;
+        while let Some(next) = next_level(connection, queue, level)? {
+            level = next;
+            let mut statement = connection.prepare_cached(NEXT_DUE)?;
+            let at: i64 = statement.query_row(params![queue.as_str(), level], |row| row.get(0))?;
+            earliest = Some(earliest.map_or(at, |before| before.min(at)));
+        }
+    }
+    Ok(earliest)
+}

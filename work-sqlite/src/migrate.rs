@@ -1,0 +1,56 @@
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use crate::error::OpenError;
+
+/// The schema, one step for each version. A step that was released is never edited.
+const STEPS: &[&str] = &[include_str!("sql/1_jobs.sql")];
+
+/// The newest version that this program knows.
+pub(crate) const VERSION: i64 = STEPS.len() as i64;
+
+/// Brings the schema to our version; two processes may do so at once.
+pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let from_sqlite = |error| OpenError::from_sqlite(path.to_owned(), error);
+    if version(connection).map_err(from_sqlite)? == Some(VERSION) {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(from_sqlite)?;
+    // Another process may have been here since the look above.
+    let found = match version(&transaction).map_err(from_sqlite)? {
+        Some(found) if found > VERSION => {
+            return Err(OpenError::NewerSchema { path: path.to_owned(), found, known: VERSION });
+        }
+        Some(found) => found,
+        None if has_table(&transaction, "jobs").map_err(from_sqlite)? => {
+            return Err(OpenError::Foreign { path: path.to_owned() });
+        }
+        None => 0,
+    };
+    run(&transaction, usize::try_from(found).unwrap_or_default()).map_err(from_sqlite)?;
+    transaction.commit().map_err(from_sqlite)
+}
+
+fn run(connection: &Connection, from: usize) -> rusqlite::Result<()> {
+    connection.execute_batch("CREATE TABLE IF NOT EXISTS work_schema (version INTEGER NOT NULL) STRICT")?;
+    for step in STEPS.iter().skip(from) {
+        connection.execute_batch(step)?;
+    }
+    connection.execute("DELETE FROM work_schema", [])?;
+    connection.execute("INSERT INTO work_schema (version) VALUES (?1)", [VERSION])?;
+    Ok(())
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    if !has_table(connection, "work_schema")? {
+        return Ok(None);
+    }
+    connection.query_row("SELECT max(version) FROM work_schema", [], |row| row.get(0)).optional().map(Option::flatten)
+}
+
+fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1", [name], |row| {
+        row.get::<_, i64>(0).map(|tables| tables > 0)
+    })
+}

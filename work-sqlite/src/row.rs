@@ -1,0 +1,102 @@
+//! Rows as jobs. A row that came by `INSERT` may hold anything, so nothing here trusts one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use rusqlite::Row;
+use rusqlite::types::{FromSqlError, ValueRef};
+use uuid::Uuid;
+use work_core::store::NewJob;
+use work_core::{Job, JobId, Kind, Parts, Queue, Unique};
+
+/// The columns that [`job`] reads, from the second one on; the first is `seq`.
+pub(crate) const COLUMNS: &str = "seq, id, kind, args, queue, priority, scheduled_at, created_at, attempt, max_attempts,
+    fence, timeout_ms, expires_at, unique_key, unique_scope, headers";
+
+/// The number of columns in [`COLUMNS`].
+pub(crate) const WIDTH: usize = 16;
+
+/// What a row holds that is no job, as a sentence.
+#[derive(Debug)]
+pub(crate) struct BadRow(pub(crate) String);
+
+/// A job and what the store knows of it.
+pub(crate) struct Stored {
+    pub(crate) seq: i64,
+    pub(crate) job: NewJob,
+    pub(crate) scheduled_at: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) attempt: u32,
+    pub(crate) fence: u64,
+}
+
+/// The outer error is the database's, the inner one the row's.
+pub(crate) fn job(row: &Row<'_>) -> rusqlite::Result<Result<Stored, BadRow>> {
+    let seq = row.get(0)?;
+    let id = match id_of(row.get_ref(1)?) {
+        Ok(id) => id,
+        Err(_) => return Ok(Err(BadRow("the column `id` does not have 16 bytes".into()))),
+    };
+    let Some(args) = bytes(row.get_ref(3)?) else {
+        return Ok(Err(BadRow("the column `args` is no text".into())));
+    };
+    let parts = parts(row, id)?;
+    if let Err(error) = Job::validate_parts(&parts) {
+        return Ok(Err(BadRow(error.to_string())));
+    }
+    let (Ok(attempt), Ok(fence)) = (u32::try_from(row.get::<_, i64>(8)?), u64::try_from(row.get::<_, i64>(10)?)) else {
+        return Ok(Err(BadRow("the column `attempt` or `fence` is out of range".into())));
+    };
+    let (scheduled_at, created_at) = (row.get(6)?, instant(row.get(7)?));
+    Ok(Ok(Stored { seq, job: NewJob { parts, args }, scheduled_at, created_at, attempt, fence }))
+}
+
+fn parts(row: &Row<'_>, id: JobId) -> rusqlite::Result<Parts> {
+    let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default().to_owned());
+    let mut parts = Parts::new(id, Kind::from(text(2)?), Queue::from(text(4)?));
+    parts.priority = u8::try_from(row.get::<_, i64>(5)?).unwrap_or(u8::MAX);
+    parts.scheduled_at = Some(instant(row.get(6)?));
+    parts.max_attempts = Some(u32::try_from(row.get::<_, i64>(9)?).unwrap_or(0));
+    let timeout: Option<i64> = row.get(11)?;
+    parts.timeout = timeout.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+    parts.expires_at = row.get::<_, Option<i64>>(12)?.map(instant);
+    if let Some(key) = row.get::<_, Option<String>>(13)? {
+        let kept = row.get::<_, Option<i64>>(14)? == Some(2);
+        parts.unique = Some(if kept { Unique::while_kept(key) } else { Unique::new(key) });
+    }
+    if let ValueRef::Text(json) = row.get_ref(15)? {
+        // Headers that are no object of texts are none.
+        parts.headers = serde_json::from_slice(json).unwrap_or_default();
+    }
+    Ok(parts)
+}
+
+pub(crate) fn id_of(value: ValueRef<'_>) -> rusqlite::Result<JobId> {
+    let uuid = value.as_blob().map_err(FromSqlError::from).and_then(|bytes| {
+        Uuid::from_slice(bytes).map_err(|error| FromSqlError::Other(Box::new(error)))
+    });
+    uuid.map(JobId::from).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(error))
+    })
+}
+
+pub(crate) fn bytes(value: ValueRef<'_>) -> Option<Bytes> {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(Bytes::copy_from_slice(bytes)),
+        // A number is JSON as it is.
+        ValueRef::Integer(number) => Some(number.to_string().into()),
+        ValueRef::Real(number) => Some(number.to_string().into()),
+        ValueRef::Null => None,
+    }
+}
+
+pub(crate) fn millis(at: DateTime<Utc>) -> i64 {
+    at.timestamp_millis()
+}
+
+/// An instant that chrono cannot express is the nearest that it can.
+pub(crate) fn instant(millis: i64) -> DateTime<Utc> {
+    let edge = if millis < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+    DateTime::from_timestamp_millis(millis).unwrap_or(edge)
+}

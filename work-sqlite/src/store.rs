@@ -1,0 +1,193 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{Notify, oneshot};
+use work_core::store::{
+    BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Page, Rescued, Settle,
+    Settled, Store, StoredJob, Want,
+};
+use work_core::{Clock, JobId, Queue, StoreError};
+
+use crate::error::OpenError;
+use crate::thread::{self, Call, Sender};
+use crate::{SqliteStoreBuilder, change, insert, inspect, lease, settle};
+
+/// Jobs in an SQLite file. Cheap to clone; the file is closed when the last clone is gone.
+///
+/// ```
+/// use work_core::{Job, Store};
+/// use work_sqlite::SqliteStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let store = SqliteStore::open(dir.path().join("jobs.db")).await?;
+/// let inserted = store.insert(vec![Job::new("greet", "Ann").into_stored(1024)?]).await?;
+/// assert_eq!(inserted.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore {
+    writer: Sender,
+    reader: Sender,
+    shared: Arc<Shared>,
+    path: PathBuf,
+}
+
+/// What the threads and the callers share.
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) max_args: usize,
+    /// Set inside a transaction that makes jobs available; told to `arrived` after the commit.
+    changed: AtomicBool,
+    arrived: Notify,
+}
+
+impl Shared {
+    /// Milliseconds since 1970.
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now().timestamp_millis()
+    }
+
+    pub(crate) fn made_available(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn forget_changes(&self) {
+        self.changed.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn wake_if_changed(&self) {
+        if self.changed.swap(false, Ordering::Relaxed) {
+            self.arrived.notify_waiters();
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Opens a file with the default settings; it is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what is wrong with the path, the file or its settings.
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
+        Self::builder(path).open().await
+    }
+
+    /// Opens a file with settings.
+    pub fn builder(path: impl Into<PathBuf>) -> SqliteStoreBuilder {
+        SqliteStoreBuilder::new(path.into())
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    pub(crate) async fn start(settings: SqliteStoreBuilder) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared {
+            clock: settings.clock.clone(),
+            max_args: settings.max_args,
+            changed: AtomicBool::new(false),
+            arrived: Notify::new(),
+        });
+        let path = settings.path.clone();
+        let writer = thread::writer(settings.clone(), shared.clone()).await?;
+        let reader = thread::reader(settings, shared.clone()).await?;
+        Ok(Self { writer, reader, shared, path })
+    }
+
+    fn write<I: Send + 'static, A: Send + 'static>(
+        &self,
+        input: I,
+        run: fn(&Connection, &Shared, &I) -> rusqlite::Result<A>,
+    ) -> BoxFuture<'_, Result<A, StoreError>> {
+        call(&self.writer, input, run)
+    }
+
+    fn read<I: Send + 'static, A: Send + 'static>(
+        &self,
+        input: I,
+        run: fn(&Connection, &Shared, &I) -> rusqlite::Result<A>,
+    ) -> BoxFuture<'_, Result<A, StoreError>> {
+        call(&self.reader, input, run)
+    }
+}
+
+/// Hands a request to a thread and waits for its answer. Dropping the future before the hand-over does nothing at
+/// all, after it loses only the answer.
+fn call<I: Send + 'static, A: Send + 'static>(
+    thread: &Sender,
+    input: I,
+    run: fn(&Connection, &Shared, &I) -> rusqlite::Result<A>,
+) -> BoxFuture<'_, Result<A, StoreError>> {
+    Box::pin(async move {
+        let (reply, answer) = oneshot::channel();
+        let request = Box::new(Call { input, run, answer: None, reply });
+        thread.send(request).await.map_err(|_| StoreError::closed())?;
+        answer.await.map_err(|error| StoreError::unknown("the thread of the store went away", error))?
+    })
+}
+
+impl Store for SqliteStore {
+    fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
+        if let Err(error) = jobs.iter().try_for_each(|job| insert::check(job, self.shared.max_args)) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.write(jobs, insert::insert)
+    }
+
+    fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
+        self.write(want, lease::lease)
+    }
+
+    fn extend(&self, leases: Vec<LeaseKey>, lease_for: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        self.write((leases, lease_for), change::extend)
+    }
+
+    fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        self.write(done, settle::settle)
+    }
+
+    fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {
+        self.write((limit, max_crashes), change::rescue)
+    }
+
+    fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>> {
+        self.write(ids, change::cancel)
+    }
+
+    fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {
+        Box::pin(self.shared.arrived.notified())
+    }
+}
+
+impl Inspect for SqliteStore {
+    fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
+        self.read(id, inspect::get)
+    }
+
+    fn list(&self, filter: JobFilter, after: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Page, StoreError>> {
+        self.read((filter, after, limit), inspect::list)
+    }
+
+    fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        self.read(filter, inspect::counts)
+    }
+
+    fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(id, change::retry)
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
