@@ -1,0 +1,39 @@
+use work_core::{BoxError, Context, Outcome, Status, status_of_result};
+
+/// Tells its observer of the end of an execution exactly once, also if the layer's future is dropped.
+pub(crate) struct Guard<O: Observe> {
+    /// `None` once the end was seen.
+    context: Option<Context>,
+    observer: O,
+}
+
+/// What a layer does at the end of an execution.
+pub(crate) trait Observe {
+    fn ended(&mut self, status: Status, outcome: Option<&Outcome>);
+}
+
+impl<O: Observe> Guard<O> {
+    pub(crate) const fn new(context: Context, observer: O) -> Self {
+        Self { context: Some(context), observer }
+    }
+
+    /// The service has answered.
+    pub(crate) fn end(&mut self, result: &Result<Outcome, BoxError>) {
+        if self.context.take().is_some() {
+            self.observer.ended(status_of_result(result), result.as_ref().ok());
+        }
+    }
+}
+
+impl<O: Observe> Drop for Guard<O> {
+    fn drop(&mut self) {
+        let Some(context) = self.context.take() else { return };
+        let unwinding = std::thread::panicking();
+        let status = match context.status() {
+            _ if unwinding => Status::INTERNAL_ERROR,
+            Some(status) => status,
+            None => Status::CANCELLED,
+        };
+        self.observer.ended(status, None);
+    }
+}

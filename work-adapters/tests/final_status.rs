@@ -1,0 +1,203 @@
+//! Every layer sees the final status, wherever it stands and whatever ended the attempt.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context as Poll_, Poll};
+use std::time::Duration;
+
+use tower::ServiceBuilder;
+use tower_layer::{Layer, layer_fn};
+use tower_service::Service;
+use work_adapters::{CatchPanicLayer, MetricsLayer, TimeoutLayer, TraceLayer};
+use work_core::{Args, BoxError, Context, Job, LocalWorker, Outcome, Router, Status, Worker, status_of_result};
+
+type Log = Arc<Mutex<Vec<(&'static str, u16)>>>;
+
+/// A layer as a user would write it: it notes the status after the inner service, or from a guard.
+#[derive(Clone)]
+struct Probe<S> {
+    inner: S,
+    name: &'static str,
+    log: Log,
+}
+
+struct Note {
+    name: &'static str,
+    log: Log,
+    context: Context,
+    done: bool,
+}
+
+impl Note {
+    fn status(&mut self, status: Status) {
+        self.done = true;
+        self.log.lock().unwrap().push((self.name, status.code()));
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        if !self.done {
+            let unwinding = std::thread::panicking();
+            let dropped = if unwinding { Status::INTERNAL_ERROR } else { Status::CANCELLED };
+            let status = self.context.status().filter(|_| !unwinding).unwrap_or(dropped);
+            self.status(status);
+        }
+    }
+}
+
+impl<S> Service<Job> for Probe<S>
+where
+    S: Service<Job, Response = Outcome>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Outcome, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, job: Job) -> Self::Future {
+        let mut note =
+            Note { name: self.name, log: self.log.clone(), context: job.context().clone(), done: false };
+        let future = self.inner.call(job);
+        Box::pin(async move {
+            let result = future.await.map_err(Into::into);
+            note.status(status_of_result(&result));
+            result
+        })
+    }
+}
+
+fn probe<S>(name: &'static str, log: &Log) -> impl Layer<S, Service = Probe<S>> + Clone + use<S> {
+    let log = log.clone();
+    layer_fn(move |inner| Probe { inner, name, log: log.clone() })
+}
+
+/// The ways an attempt can end.
+async fn handler(Args(way): Args<String>) -> Result<Status, BoxError> {
+    match way.as_str() {
+        "String" => std::panic::panic_any(String::from("a String")),
+        "&str" => std::panic::panic_any("a &str"),
+        "error" => std::panic::panic_any(Box::<dyn std::error::Error + Send + Sync>::from("an error")),
+        "unit" => std::panic::panic_any(()),
+        "conflict" => Ok(Status::CONFLICT),
+        "failure" => Err("it failed".into()),
+        "endless" => std::future::pending().await,
+        _ => Ok(Status::SUCCESS),
+    }
+}
+
+const ENDS: [(&str, u16); 7] = [
+    ("String", 500),
+    ("&str", 500),
+    ("error", 500),
+    ("unit", 500),
+    ("conflict", 409),
+    ("failure", 500),
+    ("endless", 408),
+];
+
+async fn perform(worker: &LocalWorker, way: &str) -> Outcome {
+    let job = Job::new("handler", way.to_owned()).timeout(Duration::from_millis(10));
+    worker.perform(job).await.unwrap().outcome().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_layers_around_the_four_see_it() {
+    let log = Log::default();
+    let layers = ServiceBuilder::new()
+        .layer(probe("outermost", &log))
+        .layer(TraceLayer::new())
+        .layer(probe("in trace", &log))
+        .layer(MetricsLayer::new())
+        .layer(TimeoutLayer::new())
+        .layer(probe("in timeout", &log))
+        .layer(CatchPanicLayer::new())
+        .layer(probe("innermost", &log));
+    let worker = LocalWorker::new(Router::new().route("handler", handler).layer(layers));
+    for (way, status) in ENDS {
+        assert_eq!(perform(&worker, way).await.status().code(), status, "{way}");
+        let seen = std::mem::take(&mut *log.lock().unwrap());
+        let mut names: Vec<_> = seen.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["in timeout", "in trace", "innermost", "outermost"], "{way}: each exactly once");
+        assert!(seen.iter().all(|(_, seen)| *seen == status), "{way}: {seen:?}");
+        assert_eq!(perform(&worker, "fine").await.status(), Status::SUCCESS, "the next job runs");
+        log.lock().unwrap().clear();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_layer_that_catches_they_see_it_too() {
+    let log = Log::default();
+    let layers = ServiceBuilder::new().layer(probe("outer", &log)).layer(TimeoutLayer::new()).layer(probe("inner", &log));
+    let worker = LocalWorker::new(Router::new().route("handler", handler).layer(layers));
+    for (way, status) in ENDS {
+        assert_eq!(perform(&worker, way).await.status().code(), status, "{way}");
+        let seen = std::mem::take(&mut *log.lock().unwrap());
+        assert!(seen.len() == 2 && seen.iter().all(|(_, seen)| *seen == status), "{way}: {seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_job_is_499_for_all_of_them() {
+    let log = Log::default();
+    let layers = ServiceBuilder::new()
+        .layer(probe("outer", &log))
+        .layer(TraceLayer::new())
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::new())
+        .layer(probe("inner", &log));
+    let worker = LocalWorker::new(Router::new().route("handler", handler).layer(layers));
+    let handle = worker.perform(Job::new("handler", "endless")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(worker.cancel(handle.id()).await.unwrap());
+    assert_eq!(handle.outcome().await.unwrap().status(), Status::CANCELLED);
+    let mut seen = std::mem::take(&mut *log.lock().unwrap());
+    seen.sort_unstable();
+    assert_eq!(seen, [("inner", 499), ("outer", 499)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stock_timeout_is_408_outside_of_it() {
+    let log = Log::default();
+    let layers = ServiceBuilder::new()
+        .layer(probe("outer", &log))
+        .layer(tower::timeout::TimeoutLayer::new(Duration::from_secs(1)));
+    let worker = LocalWorker::new(Router::new().route("handler", handler).layer(layers));
+    let outcome = worker.perform(Job::new("handler", "endless")).await.unwrap().outcome().await.unwrap();
+    assert_eq!(outcome.status(), Status::TIMEOUT);
+    assert_eq!(*log.lock().unwrap(), [("outer", 408)]);
+}
+
+#[tokio::test]
+async fn a_panic_keeps_its_text_and_its_place() {
+    let worker = LocalWorker::new(Router::new().route("handler", handler).layer(CatchPanicLayer::new()));
+    for (way, text) in [("String", "a String"), ("&str", "a &str"), ("error", "an error")] {
+        let outcome = perform(&worker, way).await;
+        let error = outcome.error().unwrap();
+        assert_eq!(error.message, text);
+        let backtrace = error.backtrace.as_deref().unwrap();
+        assert!(backtrace.starts_with("panicked at work-adapters/tests/final_status.rs"), "{backtrace}");
+    }
+    assert!(perform(&worker, "unit").await.error().unwrap().message.contains("no text"));
+}
+
+#[tokio::test]
+async fn a_thousand_panics_leave_the_worker_as_it_was() {
+    let layers = ServiceBuilder::new().layer(MetricsLayer::new()).layer(CatchPanicLayer::new());
+    let worker = LocalWorker::builder(Router::new().route("handler", handler).layer(layers));
+    let worker = worker.concurrency(4).build().unwrap();
+    for n in 0..1_000 {
+        let way = ENDS[n % 4].0;
+        assert_eq!(perform(&worker, way).await.status(), Status::INTERNAL_ERROR);
+    }
+    assert_eq!(perform(&worker, "fine").await.status(), Status::SUCCESS);
+    worker.stop().await;
+    assert!(worker.is_empty());
+}
