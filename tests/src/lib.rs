@@ -1,1 +1,58 @@
-//! Tests.
+//! What the tests of whole programs share.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The program `index_files`, built once for each test process.
+///
+/// # Panics
+///
+/// If it cannot be built.
+pub fn index_files() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "-p", "work-examples", "--example", "index_files", "--message-format", "json"]);
+        let output = build.current_dir(root()).stderr(Stdio::inherit()).output().expect("cargo runs");
+        assert!(output.status.success(), "index_files does not build");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
+        program.expect("cargo names the program")
+    })
+}
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Runs a command line of a shell, in the C locale, and answers its standard output.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn shell(script: &str, folder: &Path) -> String {
+    let mut command = Command::new("bash");
+    let output = command.args(["-c", script]).current_dir(folder).env("LC_ALL", "C").output().expect("bash runs");
+    assert!(output.status.success(), "{script}: {}", text(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Everything that a program said, for a message.
+pub fn text(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{}\n{out}{err}", output.status)
+}
+
+/// True if the file is a database that SQLite finds in order.
+///
+/// # Panics
+///
+/// If it cannot be opened at all.
+pub fn is_intact(store: &Path) -> bool {
+    let connection = rusqlite::Connection::open(store).expect("the store opens");
+    let check = connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
+    check.is_ok_and(|answer| answer == "ok")
+}
