@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tracing_subscriber::EnvFilter;
 use work_adapters::{CatchPanicLayer, MetricsLayer, TimeoutLayer, TraceLayer};
-use work_core::{QueueWorker, Router};
+use work_core::{Backoff, QueueWorker, RetryPolicy, Router};
 use work_sqlite::{OpenError, SqliteStore};
 
 use crate::run::Run;
@@ -54,7 +54,7 @@ pub(crate) struct App {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,work_core=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match index(options).await {
         Ok(code) => code,
@@ -103,6 +103,7 @@ async fn index(options: Options) -> anyhow::Result<ExitCode> {
         // A killed run is taken up soon, and being killed is no sign of a bad file here.
         .lease_for(Duration::from_secs(2))
         .max_crashes(1_000)
+        .retry(RetryPolicy::default().backoff(Backoff::exponential(Duration::from_millis(200), 2.0)))
         .build()
         .map_err(|error| Wrong(error.to_string()))?;
 

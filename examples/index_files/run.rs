@@ -2,7 +2,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
-use work_core::store::{Inspect, Inserted, JobFilter, Store, StoredJob};
+use work_core::store::{Inserted, Inspect, JobFilter, Store, StoredJob};
 use work_core::{DEFAULT_MAX_ARGS, Job, JobId, JobState, Queue, Unique};
 use work_sqlite::SqliteStore;
 
@@ -37,14 +37,15 @@ impl Run {
     pub(crate) async fn start_or_resume(store: &SqliteStore, root: &Path, options: &Options) -> anyhow::Result<Self> {
         let last = last(store).await?;
         let number = last.as_ref().map_or(1, |(_, plan)| plan.run + 1);
-        if let Some((walk, plan)) = last.filter(|(walk, _)| walk.state != JobState::Discarded) {
-            if !is_reported(store, &plan).await? {
-                return Self::resume(store, root, walk.job.parts.id, plan);
-            }
+        if let Some((walk, plan)) = last.filter(|(walk, _)| walk.state != JobState::Discarded)
+            && !is_reported(store, &plan).await?
+        {
+            return Self::resume(store, root, walk.job.parts.id, plan);
         }
         let plan = plan(number, root, options);
         // Who starts the same at the same moment gets the same run.
-        let job = Job::new(walk::KIND, plan).queue(WALKS).unique(Unique::while_kept(format!("run {number}")));
+        let job =
+            Job::new(walk::KIND, plan).queue(WALKS).max_attempts(3).unique(Unique::while_kept(format!("run {number}")));
         let inserted = store.insert(vec![job.into_stored(DEFAULT_MAX_ARGS)?]).await?;
         let walk = inserted.first().copied().map(Inserted::id).unwrap_or_default();
         match store.get(walk).await? {

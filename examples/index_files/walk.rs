@@ -41,8 +41,7 @@ async fn make_jobs(plan: &Plan, app: &App) -> anyhow::Result<()> {
     let root = to_path(&plan.root);
     let walking = tokio::task::spawn_blocking(move || walker.run(root));
     while let Some(batch) = found.recv().await {
-        let jobs: Result<_, _> =
-            batch.iter().map(|path| job(plan, path).into_stored(DEFAULT_MAX_ARGS)).collect();
+        let jobs: Result<_, _> = batch.iter().map(|path| job(plan, path).into_stored(DEFAULT_MAX_ARGS)).collect();
         app.store.insert(jobs?).await?;
     }
     walking.await?;

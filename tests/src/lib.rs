@@ -18,7 +18,7 @@ pub fn index_files() -> &'static Path {
         assert!(output.status.success(), "index_files does not build");
         let text = String::from_utf8_lossy(&output.stdout);
         let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
+        let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
         program.expect("cargo names the program")
     })
 }
@@ -56,3 +56,8 @@ pub fn is_intact(store: &Path) -> bool {
     let check = connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
     check.is_ok_and(|answer| answer == "ok")
 }
+
+/// The README of the repository, so that its example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub mod readme {}

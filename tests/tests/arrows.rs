@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LEAVES: &[&str] = &["work-bench", "work-examples", "work-tests", "xtask"];
 
 /// What work-core never knows: databases, HTTP, signals, exporters.
-const FOREIGN: &[&str] = &["rusqlite", "tokio-postgres", "redis", "async-nats", "axum", "hyper", "opentelemetry", "metrics"];
+const FOREIGN: &[&str] =
+    &["rusqlite", "tokio-postgres", "redis", "async-nats", "axum", "hyper", "opentelemetry", "metrics"];
 
 #[test]
 fn crates_depend_only_on_what_the_architecture_allows() {

@@ -1,5 +1,7 @@
 //! The main example, as a user runs it: on real trees and on bad ones.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -78,7 +80,8 @@ fn every_file_is_indexed_once_and_the_totals_are_those_of_find_wc_and_sha256sum(
     for file in files {
         assert_eq!(expected[file["path"].as_str().unwrap()], file["sha256"].as_str().unwrap());
     }
-    let counts = shell("find . -type f -print0 | xargs -0 -n1 wc -lwc | awk '{l+=$1; w+=$2; c+=$3} END {print l, w, c}'", &tree);
+    let counts =
+        shell("find . -type f -print0 | xargs -0 -n1 wc -lwc | awk '{l+=$1; w+=$2; c+=$3} END {print l, w, c}'", &tree);
     let totals = &report["totals"];
     assert_eq!(counts.trim(), format!("{} {} {}", totals["lines"], totals["words"], totals["bytes"]));
 }
@@ -108,7 +111,10 @@ fn a_path_that_is_no_folder_is_refused() {
         let output = place.command(&path).output().unwrap();
         let said = text(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(message) && said.contains(path.to_str().unwrap()) && !said.contains("panicked"), "{said}");
+        assert!(
+            said.contains(message) && said.contains(path.to_str().unwrap()) && !said.contains("panicked"),
+            "{said}"
+        );
     }
 }
 
@@ -135,7 +141,10 @@ fn names_and_sizes_of_every_kind_are_indexed() {
 /// Runs a command as a user who owns nothing; root may read whatever it likes.
 fn as_nobody(command: &Command) -> Command {
     let mut nobody = Command::new("setpriv");
-    nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(command.get_program()).args(command.get_args());
+    nobody
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(command.get_program())
+        .args(command.get_args());
     nobody
 }
 
@@ -149,7 +158,14 @@ fn what_may_not_be_read_is_a_dead_letter_that_the_summary_lists() {
     let secret = place.write("secret", "x");
     place.write("open", "y");
     place.write("closed/inside", "z");
-    shell(&format!("chmod 000 secret closed; chown -R nobody {}; cp {} program", place.dir.path().display(), index_files().display()), &place.tree());
+    shell(
+        &format!(
+            "chmod 000 secret closed; chown -R nobody {}; cp {} program",
+            place.dir.path().display(),
+            index_files().display()
+        ),
+        &place.tree(),
+    );
     fs::rename(place.tree().join("program"), place.dir.path().join("program")).unwrap();
     fs::set_permissions(place.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(place.dir.path().join("program"));
@@ -194,9 +210,15 @@ fn a_store_that_cannot_be_is_refused_with_the_reason() {
     let place = Place::new();
     place.write("file", "x");
     let dir = place.dir.path();
-    fs::write(dir.join("text.db"), "this is no database, but it is long enough to look like a file with a header of 100 bytes or more ...").unwrap();
+    fs::write(
+        dir.join("text.db"),
+        "this is no database, but it is long enough to look like a file with a header of 100 bytes or more ...",
+    )
+    .unwrap();
     let newer = rusqlite::Connection::open(dir.join("newer.db")).unwrap();
-    newer.execute_batch("CREATE TABLE work_schema (version INTEGER NOT NULL); INSERT INTO work_schema VALUES (99)").unwrap();
+    newer
+        .execute_batch("CREATE TABLE work_schema (version INTEGER NOT NULL); INSERT INTO work_schema VALUES (99)")
+        .unwrap();
     let foreign = rusqlite::Connection::open(dir.join("foreign.db")).unwrap();
     foreign.execute_batch("CREATE TABLE jobs (name TEXT)").unwrap();
     let before = fs::read(dir.join("newer.db")).unwrap();
@@ -214,7 +236,7 @@ fn a_store_that_cannot_be_is_refused_with_the_reason() {
         assert_eq!(output.status.code(), Some(2), "{store}: {said}");
         assert!(said.contains(message) && !said.contains("panicked"), "{store}: {said}");
     }
-    assert_eq!(fs::read(dir.join("newer.db")).unwrap(), before, "a newer store is left as it is");
+    assert!(fs::read(dir.join("newer.db")).unwrap() == before, "a newer store is left as it is");
 }
 
 #[test]
@@ -257,9 +279,8 @@ fn two_processes_share_one_run() {
     for n in 0..1_000 {
         place.write(format!("file {n}"), format!("content {}", n % 500));
     }
-    let children: Vec<_> = (0..2)
-        .map(|_| place.command(&place.tree()).stdout(std::process::Stdio::piped()).spawn().unwrap())
-        .collect();
+    let children: Vec<_> =
+        (0..2).map(|_| place.command(&place.tree()).stdout(std::process::Stdio::piped()).spawn().unwrap()).collect();
     let outputs: Vec<Output> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
     for output in &outputs {
         assert!(output.status.success(), "{}", text(output));

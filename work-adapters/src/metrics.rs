@@ -17,7 +17,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Poll_, Poll, ready};
 
-use ::metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use ::metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_layer::Layer;
@@ -79,8 +81,8 @@ impl<S> Layer<S> for MetricsLayer {
 #[derive(Clone)]
 pub struct Metrics<S> {
     inner: S,
-    /// Looked up once for each queue and kind, so that a job makes no label.
-    series: Arc<Mutex<HashMap<(Queue, Kind), Arc<Series>>>>,
+    /// Looked up once for each queue and kind, so that a job makes no label. A route sees few, mostly one.
+    series: Arc<Mutex<Vec<Arc<Series>>>>,
 }
 
 /// Queues and kinds with series of their own, for each route.
@@ -89,13 +91,18 @@ const MAX_SERIES: usize = 64;
 impl<S> Metrics<S> {
     fn series(&self, job: &Job) -> Arc<Series> {
         let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (job.parts().queue.clone(), job.kind().clone());
-        if let Some(series) = all.get(&key) {
+        let (queue, kind) = (&job.parts().queue, job.kind());
+        if let Some(series) = all.iter().find(|series| series.queue == *queue && series.kind == *kind) {
             return series.clone();
         }
-        let known = all.len() < MAX_SERIES;
-        let key = if known { key } else { (Queue::from_static("other"), Kind::from_static("other")) };
-        all.entry(key).or_insert_with_key(|(queue, kind)| Arc::new(Series::new(queue, kind))).clone()
+        if all.len() > MAX_SERIES {
+            return all[MAX_SERIES].clone();
+        }
+        let other = all.len() == MAX_SERIES;
+        let (queue, kind) = if other { ("other".into(), "other".into()) } else { (queue.clone(), kind.clone()) };
+        let series = Arc::new(Series::new(queue, kind));
+        all.push(series.clone());
+        series
     }
 }
 
@@ -129,8 +136,8 @@ impl<S> fmt::Debug for Metrics<S> {
 
 /// The handles of one queue and kind.
 struct Series {
-    queue: String,
-    kind: String,
+    queue: Queue,
+    kind: Kind,
     started: Counter,
     running: Gauge,
     /// By status: each is looked up when it is first seen.
@@ -138,21 +145,16 @@ struct Series {
 }
 
 impl Series {
-    fn new(queue: &Queue, kind: &Kind) -> Self {
-        let (queue, kind) = (queue.to_string(), kind.to_string());
-        Self {
-            started: counter!(STARTED, "queue" => queue.clone(), "kind" => kind.clone()),
-            running: gauge!(RUNNING, "queue" => queue.clone(), "kind" => kind.clone()),
-            ends: Mutex::default(),
-            queue,
-            kind,
-        }
+    fn new(queue: Queue, kind: Kind) -> Self {
+        let labels = || [("queue", queue.to_string()), ("kind", kind.to_string())];
+        let (started, running) = (counter!(STARTED, &labels()), gauge!(RUNNING, &labels()));
+        Self { started, running, ends: Mutex::default(), queue, kind }
     }
 
     fn end(&self, status: Status) -> (Counter, Histogram) {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let (queue, kind, status) = (self.queue.clone(), self.kind.clone(), status.name());
+            let (queue, kind, status) = (self.queue.to_string(), self.kind.to_string(), status.name());
             let finished = counter!(FINISHED, "queue" => queue.clone(), "kind" => kind.clone(), "status" => status);
             (finished, histogram!(DURATION, "queue" => queue, "kind" => kind, "status" => status))
         };

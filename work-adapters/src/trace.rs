@@ -7,8 +7,8 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::field::Empty;
 use tracing::Span;
+use tracing::field::Empty;
 use work_core::{BoxError, Job, Outcome, Status};
 
 use crate::guard::{Guard, Observe};
@@ -71,8 +71,9 @@ where
         let context = job.context().clone();
         let span = span(&job);
         let future = span.in_scope(|| self.inner.call(job));
-        // Nobody listens to a disabled span, so nothing is measured for it.
-        let seen = (!span.is_disabled()).then(|| Guard::new(context, Seen { span: span.clone(), start: Instant::now() }));
+        // Nothing is measured if nobody listens, neither to the span nor to a failure.
+        let heard = !span.is_disabled() || tracing::enabled!(tracing::Level::WARN);
+        let seen = heard.then(|| Guard::new(context, Seen { span: span.clone(), start: Instant::now() }));
         ResponseFuture { span, seen, future }
     }
 }

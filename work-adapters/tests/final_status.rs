@@ -1,5 +1,7 @@
 //! Every layer sees the final status, wherever it stands and whatever ended the attempt.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -62,8 +64,7 @@ where
     }
 
     fn call(&mut self, job: Job) -> Self::Future {
-        let mut note =
-            Note { name: self.name, log: self.log.clone(), context: job.context().clone(), done: false };
+        let mut note = Note { name: self.name, log: self.log.clone(), context: job.context().clone(), done: false };
         let future = self.inner.call(job);
         Box::pin(async move {
             let result = future.await.map_err(Into::into);
@@ -135,7 +136,8 @@ async fn all_layers_around_the_four_see_it() {
 #[tokio::test(start_paused = true)]
 async fn without_a_layer_that_catches_they_see_it_too() {
     let log = Log::default();
-    let layers = ServiceBuilder::new().layer(probe("outer", &log)).layer(TimeoutLayer::new()).layer(probe("inner", &log));
+    let layers =
+        ServiceBuilder::new().layer(probe("outer", &log)).layer(TimeoutLayer::new()).layer(probe("inner", &log));
     let worker = LocalWorker::new(Router::new().route("handler", handler).layer(layers));
     for (way, status) in ENDS {
         assert_eq!(perform(&worker, way).await.status().code(), status, "{way}");

@@ -1,1 +1,3 @@
+//! Speed and memory, as ratios to a raw limit in the same run.
+
 fn main() {}

@@ -52,3 +52,11 @@ pub use worker::{LocalWorker, LocalWorkerBuilder, QueueWorker, QueueWorkerBuilde
 /// Makes a function a job, see `work_macros`.
 #[cfg(feature = "macros")]
 pub use work_macros::{JobArgs, debug_handler, job};
+
+/// The documents of the repository, so that their examples are compiled and their links checked.
+pub mod _documentation {
+    #[doc = include_str!("../../docs/architecture.md")]
+    pub mod architecture {}
+    #[doc = include_str!("../../docs/design.md")]
+    pub mod design {}
+}

@@ -290,12 +290,6 @@ pub struct Failure {
     error: BoxError,
 }
 
-impl Failure {
-    fn new(status: Status, directive: Option<Directive>, error: impl Into<BoxError>) -> Classified {
-        Classified(Self { status, directive, error: error.into() })
-    }
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
@@ -314,6 +308,12 @@ impl Error for Failure {
 /// outermost error, but never that of a cause.
 #[derive(Debug)]
 pub struct Classified(Failure);
+
+impl Classified {
+    fn new(status: Status, directive: Option<Directive>, error: impl Into<BoxError>) -> Self {
+        Self(Failure { status, directive, error: error.into() })
+    }
+}
 
 impl fmt::Display for Classified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -375,15 +375,15 @@ impl<T, E: Into<BoxError>> Classify<T> for Result<T, E> {
     }
 
     fn discard(self) -> Result<T, Classified> {
-        self.map_err(|e| Failure::new(Status::BAD_REQUEST, Some(Directive::Discard), e))
+        self.map_err(|e| Classified::new(Status::BAD_REQUEST, Some(Directive::Discard), e))
     }
 
     fn retry_after(self, after: Duration) -> Result<T, Classified> {
-        self.map_err(|e| Failure::new(Status::UNAVAILABLE, Some(Directive::Snooze(after)), e))
+        self.map_err(|e| Classified::new(Status::UNAVAILABLE, Some(Directive::Snooze(after)), e))
     }
 
     fn status(self, status: Status) -> Result<T, Classified> {
-        self.map_err(|e| Failure::new(status, None, e))
+        self.map_err(|e| Classified::new(status, None, e))
     }
 }
 

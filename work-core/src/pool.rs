@@ -74,8 +74,15 @@ impl<E: Execute> State<E> {
 
 impl<E: Execute> Pool<E> {
     pub(crate) fn new(execute: E, concurrency: usize) -> Self {
-        let state =
-            State { waiting: VecDeque::new(), concurrency, free: Vec::new(), slots: Vec::new(), running: 0, started: 0, low_water: None };
+        let state = State {
+            waiting: VecDeque::new(),
+            concurrency,
+            free: Vec::new(),
+            slots: Vec::new(),
+            running: 0,
+            started: 0,
+            low_water: None,
+        };
         Self(Arc::new(Shared { execute, state: Mutex::new(state), low: Notify::new() }))
     }
 
@@ -132,7 +139,11 @@ impl<E: Execute> Pool<E> {
     }
 
     /// Looks at what runs and then at what waits, until `look` finds what it seeks.
-    pub(crate) fn find<T>(&self, running: impl Fn(&E::Tag) -> Option<T>, waiting: impl Fn(&E::Item) -> Option<T>) -> Option<T> {
+    pub(crate) fn find<T>(
+        &self,
+        running: impl Fn(&E::Tag) -> Option<T>,
+        waiting: impl Fn(&E::Item) -> Option<T>,
+    ) -> Option<T> {
         let state = self.0.lock();
         let found = state.slots.iter().flatten().find_map(running);
         found.or_else(|| state.waiting.iter().find_map(waiting))

@@ -25,7 +25,7 @@ impl Parse for StateOption {
 
 /// The function as it is, and what is wrong with it.
 pub(crate) fn expand(state: StateOption, function: &ItemFn) -> TokenStream {
-    let wrong = check(function).map_or_else(|error| error.into_compile_error(), |()| checks(state, function));
+    let wrong = check(function).map_or_else(syn::Error::into_compile_error, |()| checks(state, function));
     quote!(#function #wrong)
 }
 
@@ -35,10 +35,15 @@ fn check(function: &ItemFn) -> syn::Result<()> {
         return Err(syn::Error::new(signature.fn_token.span, "a handler is an async function: write `async fn`"));
     }
     if let Some(FnArg::Receiver(receiver)) = signature.inputs.first() {
-        return Err(syn::Error::new_spanned(receiver, "a handler is a free function: take what it needs as `State<T>`"));
+        return Err(syn::Error::new_spanned(
+            receiver,
+            "a handler is a free function: take what it needs as `State<T>`",
+        ));
     }
     match signature.inputs.iter().nth(12) {
-        Some(extra) => Err(syn::Error::new_spanned(extra, "a handler takes at most 12 arguments: put some into one type")),
+        Some(extra) => {
+            Err(syn::Error::new_spanned(extra, "a handler takes at most 12 arguments: put some into one type"))
+        }
         None => Ok(()),
     }
 }

@@ -41,7 +41,8 @@ fn snake_case(name: &str) -> String {
     for (at, sign) in signs.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|at| signs.get(at));
         let after_small = before.is_some_and(|c| c.is_lowercase() || c.is_ascii_digit());
-        let ends_capitals = before.is_some_and(|c| c.is_uppercase()) && signs.get(at + 1).is_some_and(|c| c.is_lowercase());
+        let ends_capitals =
+            before.is_some_and(|c| c.is_uppercase()) && signs.get(at + 1).is_some_and(|c| c.is_lowercase());
         if sign.is_uppercase() && (after_small || ends_capitals) {
             snake.push('_');
         }

@@ -103,6 +103,9 @@ fn milliseconds(text: &LitStr) -> syn::Result<u64> {
     };
     let millis = unit.zip(number.parse::<u64>().ok()).and_then(|(unit, number)| number.checked_mul(unit));
     millis.filter(|millis| *millis > 0).ok_or_else(|| {
-        syn::Error::new(text.span(), "expected a time above zero with its unit: \"500ms\", \"30s\", \"5m\", \"2h\", \"1d\"")
+        syn::Error::new(
+            text.span(),
+            "expected a time above zero with its unit: \"500ms\", \"30s\", \"5m\", \"2h\", \"1d\"",
+        )
     })
 }

@@ -17,8 +17,7 @@ const EXPIRED: &str = "SELECT seq, crashes + 1, cancel_requested FROM jobs INDEX
 
 const CRASHED: &str = "UPDATE jobs SET crashes = crashes + 1 WHERE seq = ?1";
 
-const TAKE_BACK: &str =
-    "UPDATE jobs SET state = 'available', attempt = attempt - 1, lease_until = NULL WHERE seq = ?1";
+const TAKE_BACK: &str = "UPDATE jobs SET state = 'available', attempt = attempt - 1, lease_until = NULL WHERE seq = ?1";
 
 const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499, finished_at = ?2
     WHERE id = ?1 AND state = 'available'";
@@ -76,11 +75,7 @@ pub(crate) fn rescue(
     Ok(rescued)
 }
 
-pub(crate) fn cancel(
-    connection: &Connection,
-    shared: &Shared,
-    ids: &Vec<JobId>,
-) -> rusqlite::Result<Vec<CancelOutcome>> {
+pub(crate) fn cancel(connection: &Connection, shared: &Shared, ids: &[JobId]) -> rusqlite::Result<Vec<CancelOutcome>> {
     let now = shared.now();
     ids.iter().map(|id| cancel_one(connection, *id, now)).collect()
 }

@@ -24,7 +24,7 @@ pub(crate) fn check(job: &NewJob, max_args: usize) -> Result<(), StoreError> {
     valid.map_err(|error| StoreError::rejected(format!("job {} is invalid", job.parts.id), error))
 }
 
-pub(crate) fn insert(connection: &Connection, shared: &Shared, jobs: &Vec<NewJob>) -> rusqlite::Result<Vec<Inserted>> {
+pub(crate) fn insert(connection: &Connection, shared: &Shared, jobs: &[NewJob]) -> rusqlite::Result<Vec<Inserted>> {
     let now = shared.now();
     jobs.iter().map(|job| insert_one(connection, shared, job, now)).collect()
 }

@@ -21,8 +21,7 @@ pub(crate) fn list(
     _: &Shared,
     (filter, after, limit): &(JobFilter, Option<i64>, usize),
 ) -> rusqlite::Result<Page> {
-    let sql =
-        format!("SELECT {COLUMNS}, {MORE} FROM jobs WHERE {FILTER} AND seq > ?4 ORDER BY seq LIMIT ?5");
+    let sql = format!("SELECT {COLUMNS}, {MORE} FROM jobs WHERE {FILTER} AND seq > ?4 ORDER BY seq LIMIT ?5");
     let (queue, kind, state) = names(filter);
     // One more than asked for tells whether there is a next page.
     let limit_and_one = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);

@@ -71,8 +71,7 @@ impl Leasing<'_> {
         let limit = i64::try_from(self.want.limit - leased.jobs.len()).unwrap_or(i64::MAX);
         let max_args = i64::try_from(self.shared.max_args).unwrap_or(i64::MAX);
         let (queue, worker) = (queue.as_str(), self.want.worker.as_str());
-        let mut rows =
-            self.statement.query(params![until, worker, queue, level, self.now, limit, max_args])?;
+        let mut rows = self.statement.query(params![until, worker, queue, level, self.now, limit, max_args])?;
         let (mut found, mut bad, mut touched) = (Vec::new(), Vec::new(), 0);
         while let Some(row) = rows.next()? {
             touched += 1;

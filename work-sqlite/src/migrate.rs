@@ -10,24 +10,28 @@ const STEPS: &[&str] = &[include_str!("sql/1_jobs.sql")];
 /// The newest version that this program knows.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
+/// Refuses a database of a newer program, and one whose table `jobs` is another program's. Answers the version.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+    let from_sqlite = |error| OpenError::from_sqlite(path.to_owned(), error);
+    match version(connection).map_err(from_sqlite)? {
+        Some(found) if found > VERSION => Err(OpenError::NewerSchema { path: path.to_owned(), found, known: VERSION }),
+        Some(found) => Ok(found),
+        None if has_table(connection, "jobs").map_err(from_sqlite)? => {
+            Err(OpenError::Foreign { path: path.to_owned() })
+        }
+        None => Ok(0),
+    }
+}
+
 /// Brings the schema to our version; two processes may do so at once.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let from_sqlite = |error| OpenError::from_sqlite(path.to_owned(), error);
-    if version(connection).map_err(from_sqlite)? == Some(VERSION) {
+    if check(connection, path)? == VERSION {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(from_sqlite)?;
     // Another process may have been here since the look above.
-    let found = match version(&transaction).map_err(from_sqlite)? {
-        Some(found) if found > VERSION => {
-            return Err(OpenError::NewerSchema { path: path.to_owned(), found, known: VERSION });
-        }
-        Some(found) => found,
-        None if has_table(&transaction, "jobs").map_err(from_sqlite)? => {
-            return Err(OpenError::Foreign { path: path.to_owned() });
-        }
-        None => 0,
-    };
+    let found = check(&transaction, path)?;
     run(&transaction, usize::try_from(found).unwrap_or_default()).map_err(from_sqlite)?;
     transaction.commit().map_err(from_sqlite)
 }

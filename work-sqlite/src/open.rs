@@ -8,7 +8,7 @@ use work_core::{Clock, DEFAULT_MAX_ARGS};
 
 use crate::SqliteStore;
 use crate::error::OpenError;
-use crate::migrate::migrate;
+use crate::migrate::{check, migrate};
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,7 +77,9 @@ pub(crate) fn writer(settings: &SqliteStoreBuilder) -> Result<Connection, OpenEr
     }
     make_file(path)?;
     let mut connection = connect(path)?;
-    set_up(&mut connection, settings)?;
+    // Before the first setting: a file that is refused is left as it was.
+    check(&connection, path)?;
+    set_up(&connection, settings)?;
     migrate(&mut connection, path)?;
     Ok(connection)
 }
@@ -130,15 +132,14 @@ fn make_file(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn set_up(connection: &mut Connection, settings: &SqliteStoreBuilder) -> Result<(), OpenError> {
+fn set_up(connection: &Connection, settings: &SqliteStoreBuilder) -> Result<(), OpenError> {
     let path = &settings.path;
     let from_sqlite = |error| OpenError::from_sqlite(path.clone(), error);
     if connection.is_readonly("main").map_err(from_sqlite)? {
         return Err(OpenError::ReadOnly { path: path.clone() });
     }
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
-        .map_err(from_sqlite)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(from_sqlite)?;
     if mode != "wal" {
         return Err(OpenError::NotDurable { path: path.clone(), setting: "journal_mode", found: mode, needed: "wal" });
     }

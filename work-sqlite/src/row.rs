@@ -11,7 +11,8 @@ use work_core::store::NewJob;
 use work_core::{Job, JobId, Kind, Parts, Queue, Unique};
 
 /// The columns that [`job`] reads, from the second one on; the first is `seq`.
-pub(crate) const COLUMNS: &str = "seq, id, kind, args, queue, priority, scheduled_at, created_at, attempt, max_attempts,
+pub(crate) const COLUMNS: &str =
+    "seq, id, kind, args, queue, priority, scheduled_at, created_at, attempt, max_attempts,
     fence, timeout_ms, expires_at, unique_key, unique_scope, headers";
 
 /// The number of columns in [`COLUMNS`].
@@ -73,12 +74,10 @@ fn parts(row: &Row<'_>, id: JobId) -> rusqlite::Result<Parts> {
 }
 
 pub(crate) fn id_of(value: ValueRef<'_>) -> rusqlite::Result<JobId> {
-    let uuid = value.as_blob().map_err(FromSqlError::from).and_then(|bytes| {
-        Uuid::from_slice(bytes).map_err(|error| FromSqlError::Other(Box::new(error)))
-    });
-    uuid.map(JobId::from).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(error))
-    })
+    let uuid =
+        value.as_blob().and_then(|bytes| Uuid::from_slice(bytes).map_err(|error| FromSqlError::Other(Box::new(error))));
+    uuid.map(JobId::from)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(error)))
 }
 
 pub(crate) fn bytes(value: ValueRef<'_>) -> Option<Bytes> {

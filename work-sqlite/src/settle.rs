@@ -21,7 +21,7 @@ const END_ROW: &str = "UPDATE jobs SET state = ?2, status = ?3, finished_at = ?4
 const RECORD: &str = "INSERT INTO attempts (job, attempt, status, message, backtrace, at)
     SELECT seq, attempt, ?2, ?3, ?4, ?5 FROM jobs WHERE seq = ?1";
 
-pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &Vec<Settle>) -> rusqlite::Result<Vec<Settled>> {
+pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) -> rusqlite::Result<Vec<Settled>> {
     let now = shared.now();
     done.iter().map(|done| settle_one(connection, shared, done, now)).collect()
 }

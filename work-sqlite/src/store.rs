@@ -140,7 +140,7 @@ impl Store for SqliteStore {
         if let Err(error) = jobs.iter().try_for_each(|job| insert::check(job, self.shared.max_args)) {
             return Box::pin(std::future::ready(Err(error)));
         }
-        self.write(jobs, insert::insert)
+        self.write(jobs, |connection, shared, jobs| insert::insert(connection, shared, jobs))
     }
 
     fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
@@ -152,7 +152,7 @@ impl Store for SqliteStore {
     }
 
     fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
-        self.write(done, settle::settle)
+        self.write(done, |connection, shared, done| settle::settle(connection, shared, done))
     }
 
     fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {
@@ -160,7 +160,7 @@ impl Store for SqliteStore {
     }
 
     fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>> {
-        self.write(ids, change::cancel)
+        self.write(ids, |connection, shared, ids| change::cancel(connection, shared, ids))
     }
 
     fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {

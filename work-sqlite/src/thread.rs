@@ -126,7 +126,7 @@ impl Writer {
             result => {
                 let error = |error: &(rusqlite::Error, Phase)| store_error(&error.0, error.1);
                 for request in group.drain(..) {
-                    request.answer(result.as_ref().map(|()| ()).map_err(error));
+                    request.answer(result.as_ref().copied().map_err(error));
                 }
             }
         }
@@ -167,8 +167,5 @@ fn statement(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
 }
 
 fn unopened(error: &OpenError) -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(
-        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
-        Some(error.to_string()),
-    )
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN), Some(error.to_string()))
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use work_core::{Clock, JobId};
 use work_core::store::Inspect;
+use work_core::{Clock, JobId};
 use work_sqlite::SqliteStore;
 
 /// A file of its own for each test, below the target directory.

@@ -58,7 +58,8 @@ fn sources() -> Result<Vec<PathBuf>, String> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
     let examples = targets.filter(|target| target["kind"][0] == "example");
-    let mut sources: Vec<PathBuf> = examples.filter_map(|target| target["src_path"].as_str().map(PathBuf::from)).collect();
+    let mut sources: Vec<PathBuf> =
+        examples.filter_map(|target| target["src_path"].as_str().map(PathBuf::from)).collect();
     sources.sort();
     Ok(sources)
 }

@@ -36,7 +36,11 @@ pub(crate) const LANES: &[Lane] = &[
         run: || cargo("clippy --workspace --all-targets --all-features -- -D warnings"),
     },
     Lane { name: "test", about: "unit and integration tests", run: test },
-    Lane { name: "doctest", about: "every example in the docs", run: || cargo("test --workspace --all-features --doc") },
+    Lane {
+        name: "doctest",
+        about: "every example in the docs",
+        run: || cargo("test --workspace --all-features --doc"),
+    },
     Lane { name: "rustdoc", about: "the docs build without a warning", run: rustdoc },
     Lane { name: "packages", about: "builds stay small", run: packages::run },
     Lane { name: "deny", about: "licences, sources, duplicate versions", run: deny },

@@ -21,8 +21,20 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     if !program.exists() {
         println!("installing cargo-deny {CARGO_DENY} into {}: this takes some minutes, once", root.display());
         let mut install = Command::new("cargo");
-        install.args(["install", "cargo-deny", "--locked", "--no-default-features", "--quiet", "--version", CARGO_DENY]);
-        install.arg("--root").arg(root).env("CARGO_TARGET_DIR", root.join("build")).env("CARGO_PROFILE_RELEASE_LTO", "off");
+        install.args([
+            "install",
+            "cargo-deny",
+            "--locked",
+            "--no-default-features",
+            "--quiet",
+            "--version",
+            CARGO_DENY,
+        ]);
+        install
+            .arg("--root")
+            .arg(root)
+            .env("CARGO_TARGET_DIR", root.join("build"))
+            .env("CARGO_PROFILE_RELEASE_LTO", "off");
         install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").stdin(Stdio::null());
         if !install.status().is_ok_and(|status| status.success()) {
             return Err(format!("cargo-deny {CARGO_DENY} could not be installed"));

@@ -22,8 +22,7 @@ pub(super) struct Item {
 
 impl Item {
     pub(super) fn new(lease: Lease) -> Self {
-        let context =
-            Context::of(Run { id: Some(lease.key.id), attempt: lease.attempt, fence: Some(lease.key.fence) });
+        let context = Context::of(Run { id: Some(lease.key.id), attempt: lease.attempt, fence: Some(lease.key.fence) });
         Self { lease, context }
     }
 

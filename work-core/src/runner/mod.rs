@@ -1,6 +1,6 @@
 //! Drains queues: leases jobs, performs them, settles them.
 //!
-//! Four loops share a [`board`] and nothing else. None of them ends by an error: a job that cannot be performed is an
+//! Four loops share a board and nothing else. None of them ends by an error: a job that cannot be performed is an
 //! outcome, and a store that fails is waited for.
 //!
 //! | loop | does |

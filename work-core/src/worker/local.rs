@@ -7,8 +7,8 @@ use futures_core::Stream;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Recurring, Worker, check_delay, every};
 use super::local_run::{self as run, Entry, Local};
+use super::{Recurring, Worker, check_delay, every};
 use crate::pool::Pool;
 use crate::{Clock, InvalidJob, Job, JobHandle, JobId, Kind, PerformError, RetryPolicy, Router, Schedule};
 

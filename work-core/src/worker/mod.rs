@@ -40,11 +40,7 @@ pub trait Worker: Clone + Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`perform`](Self::perform), and for an instant more than ten years away.
-    fn perform_at(
-        &self,
-        job: Job,
-        at: DateTime<Utc>,
-    ) -> impl Future<Output = Result<JobHandle, PerformError>> + Send;
+    fn perform_at(&self, job: Job, at: DateTime<Utc>) -> impl Future<Output = Result<JobHandle, PerformError>> + Send;
 
     /// Performs a job so long from now.
     ///

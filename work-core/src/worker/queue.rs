@@ -16,8 +16,8 @@ use crate::router::Routes;
 use crate::runner::{Report, Runner, Waiters};
 use crate::store::{BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, StoredJob};
 use crate::{
-    Clock, DEFAULT_MAX_ARGS, InvalidJob, Job, JobHandle, JobId, Kind, Outcome, PerformError, Queue, RetryPolicy, Router,
-    Schedule, Status,
+    Clock, DEFAULT_MAX_ARGS, InvalidJob, Job, JobHandle, JobId, Kind, Outcome, PerformError, Queue, RetryPolicy,
+    Router, Schedule, Status,
 };
 
 /// Performs jobs that a store keeps: what is accepted survives this process. Cheap to clone.
@@ -197,7 +197,10 @@ impl QueueWorker {
     /// # Cancel safety
     ///
     /// As [`perform`](Worker::perform).
-    pub async fn perform_many(&self, jobs: impl IntoIterator<Item = Job> + Send) -> Result<Vec<JobHandle>, PerformError> {
+    pub async fn perform_many(
+        &self,
+        jobs: impl IntoIterator<Item = Job> + Send,
+    ) -> Result<Vec<JobHandle>, PerformError> {
         let stored = jobs.into_iter().map(|job| self.check(job)).collect::<Result<Vec<_>, _>>()?;
         let inserted = self.shared.store.insert(stored).await?;
         Ok(inserted.into_iter().map(|inserted| self.handle(inserted)).collect())
@@ -227,7 +230,7 @@ impl Shared {
         let mut settled_here = self.waiters.wait(id);
         loop {
             match self.store.get(id).await? {
-                Some(stored) if stored.state.is_terminal() => return Ok(outcome_of(stored)),
+                Some(stored) if stored.state.is_terminal() => return Ok(outcome_of(&stored)),
                 Some(_) => {}
                 None => return Err(WaitError::WorkerGone(id)),
             }
@@ -244,7 +247,7 @@ impl crate::handle::Waits for Shared {
     }
 }
 
-fn outcome_of(stored: StoredJob) -> Outcome {
+fn outcome_of(stored: &StoredJob) -> Outcome {
     let mut outcome = Outcome::new(stored.status.unwrap_or(Status::CANCELLED));
     if let Some(output) = stored.output.clone() {
         outcome = outcome.with_output(output);

@@ -80,7 +80,8 @@ pub async fn args_come_back_byte_for_byte(make: &impl MakeStore) {
         r#""line\nbreak; DROP TABLE jobs;--""#,
     ];
     let headers = |job: Job| job.header("traceparent", "00-abc-def-01").header("ü", "\"quoted\"");
-    let jobs = texts.map(|text| headers(Job::from_json("test", Bytes::from_static(text.as_bytes())).timeout(seconds(7))));
+    let jobs =
+        texts.map(|text| headers(Job::from_json("test", Bytes::from_static(text.as_bytes())).timeout(seconds(7))));
     insert(&*store, jobs).await;
     let leases = lease(&*store, 10).await;
     for (lease, text) in leases.iter().zip(texts) {

@@ -43,10 +43,10 @@ pub async fn a_failed_attempt_leaves_a_record(make: &impl MakeStore) {
         assert_eq!(settle(&*store, failed).await, Settled::Done);
     }
     let attempts = get(&*store, id).await.attempts;
-    assert_eq!(attempts.iter().map(|a| (a.attempt, a.status)).collect::<Vec<_>>(), [
-        (1, Status::INTERNAL_ERROR),
-        (2, Status::INTERNAL_ERROR)
-    ]);
+    assert_eq!(
+        attempts.iter().map(|a| (a.attempt, a.status)).collect::<Vec<_>>(),
+        [(1, Status::INTERNAL_ERROR), (2, Status::INTERNAL_ERROR)]
+    );
     assert_eq!(attempts[0].error, ErrorRecord::new("first \u{1b}[31m").with_backtrace("at main"));
     let long = &attempts[1].error.message;
     assert!(long.len() < MAX_ERROR_TEXT + 100 && long.ends_with("(shortened from 1000000 bytes)"));

@@ -37,13 +37,16 @@ pub async fn each_job_is_leased_once_among_16_leasers(make: &impl MakeStore) {
 pub async fn priority_then_time_then_arrival_is_the_order(make: &impl MakeStore) {
     let (store, clock) = store(make).await;
     let at = |second: u64| start() + seconds(second);
-    insert(&*store, [
-        job(5).priority(9),
-        job(3).priority(5).scheduled_at(at(2)),
-        job(2).priority(5).scheduled_at(at(1)),
-        job(4).priority(5).scheduled_at(at(2)),
-        job(1).priority(0).scheduled_at(at(3)),
-    ])
+    insert(
+        &*store,
+        [
+            job(5).priority(9),
+            job(3).priority(5).scheduled_at(at(2)),
+            job(2).priority(5).scheduled_at(at(1)),
+            job(4).priority(5).scheduled_at(at(2)),
+            job(1).priority(0).scheduled_at(at(3)),
+        ],
+    )
     .await;
     clock.advance(seconds(10));
     assert_eq!(numbers(&lease(&*store, 2).await), [1, 2]);
@@ -54,7 +57,8 @@ pub async fn priority_then_time_then_arrival_is_the_order(make: &impl MakeStore)
 pub async fn a_job_is_not_leased_before_it_is_due(make: &impl MakeStore) {
     let (store, clock) = store(make).await;
     let past = job(0).scheduled_at(start() - seconds(3600));
-    insert(&*store, [past, job(1).scheduled_at(start() + seconds(5)), job(2).scheduled_at(start() + seconds(60))]).await;
+    insert(&*store, [past, job(1).scheduled_at(start() + seconds(5)), job(2).scheduled_at(start() + seconds(60))])
+        .await;
     assert_eq!(numbers(&lease(&*store, 10).await), [0]);
     clock.advance(Duration::from_millis(4_999));
     let none = store.lease(want(10)).await.expect("lease");
@@ -78,7 +82,8 @@ pub async fn queues_are_taken_in_the_order_asked_for(make: &impl MakeStore) {
 /// It is a dead letter that says so.
 pub async fn an_expired_job_is_never_started(make: &impl MakeStore) {
     let (store, clock) = store(make).await;
-    let ids = insert(&*store, [job(1).expires_at(start() + seconds(1)), job(2).expires_at(start() + seconds(10))]).await;
+    let ids =
+        insert(&*store, [job(1).expires_at(start() + seconds(1)), job(2).expires_at(start() + seconds(10))]).await;
     clock.advance(seconds(2));
     assert_eq!(numbers(&lease(&*store, 10).await), [2]);
     let dead = get(&*store, ids[0]).await;

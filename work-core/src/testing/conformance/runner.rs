@@ -94,8 +94,7 @@ pub async fn a_panic_is_retried_and_the_next_job_runs(make: &impl MakeStore) {
     let retried = get(&*store, ids[0]).await;
     assert_eq!((retried.state, retried.attempt), (JobState::Completed, 3));
     let errors: Vec<_> = retried.attempts.iter().map(|a| (a.status, a.error.message.as_str())).collect();
-    let expected =
-        [(Status::INTERNAL_ERROR, "attempt 1 failed"), (Status::INTERNAL_ERROR, "attempt 2 failed")];
+    let expected = [(Status::INTERNAL_ERROR, "attempt 1 failed"), (Status::INTERNAL_ERROR, "attempt 2 failed")];
     assert_eq!(errors, expected);
 }
 

@@ -52,7 +52,8 @@ pub async fn follow_ups_exist_exactly_if_the_settlement_counts(make: &impl MakeS
     let (store, clock) = store(make).await;
     insert(&*store, [job(1)]).await;
     let (stale, current) = taken_over(&*store, &clock).await;
-    let following = |lease: &Lease, n: u32| Settle { then: vec![stored(job(n)), stored(job(n + 1))], ..complete(lease) };
+    let following =
+        |lease: &Lease, n: u32| Settle { then: vec![stored(job(n)), stored(job(n + 1))], ..complete(lease) };
     assert_eq!(settle(&*store, following(&stale, 10)).await, Settled::Lost);
     assert_eq!(settle(&*store, following(&current, 20)).await, Settled::Done);
     assert_eq!(numbers(&lease(&*store, 10).await), [20, 21]);
@@ -89,10 +90,7 @@ pub async fn a_cancelled_job_never_runs_and_a_running_one_is_told(make: &impl Ma
         [CancelOutcome::Requested, CancelOutcome::Cancelled, CancelOutcome::Cancelled, CancelOutcome::NotFound]
     );
     let second = store.cancel(all).await.expect("cancel");
-    assert_eq!(
-        second,
-        [CancelOutcome::Requested, CancelOutcome::Ended, CancelOutcome::Ended, CancelOutcome::NotFound]
-    );
+    assert_eq!(second, [CancelOutcome::Requested, CancelOutcome::Ended, CancelOutcome::Ended, CancelOutcome::NotFound]);
     assert!(store.extend(vec![running.key], seconds(30)).await.expect("extend").is_empty());
     assert_eq!(settle(&*store, end(&running, Status::CANCELLED, Settlement::Cancel)).await, Settled::Done);
     clock.advance(seconds(100));
@@ -107,7 +105,8 @@ pub async fn a_mixed_batch_is_answered_in_order(make: &impl MakeStore) {
     let (store, _) = store(make).await;
     let ids = insert(&*store, (0..5).map(job)).await;
     let leases = lease(&*store, 5).await;
-    let lost = Lease { key: crate::store::LeaseKey { fence: crate::store::Fence(77), ..leases[1].key }, ..leases[1].clone() };
+    let lost =
+        Lease { key: crate::store::LeaseKey { fence: crate::store::Fence(77), ..leases[1].key }, ..leases[1].clone() };
     let batch = vec![
         end(&leases[0], Status::SUCCESS, Settlement::Complete { output: Some("{\"n\":1}".into()) }),
         complete(&lost),
