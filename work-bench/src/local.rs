@@ -1,0 +1,107 @@
+//! In memory: the worker against a dispatcher as one would write it by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use work_adapters::{CatchPanicLayer, MetricsLayer, TimeoutLayer, TraceLayer};
+use work_core::handler::HandlerService;
+use work_core::{Args, BoxError as JobError, Job, LocalWorker, Outcome, Router, State, Worker};
+
+use crate::figure::{BoxError, Pairs, Timed, runtime, time};
+
+const JOBS: u64 = 400_000;
+
+/// Jobs at once, in both.
+const CONCURRENCY: usize = 1_000;
+
+type Route = BoxCloneSyncService<Job, Outcome, JobError>;
+
+/// Counts jobs, and tells when the last has run.
+#[derive(Clone, Default)]
+struct Done(Arc<(AtomicU64, Notify)>);
+
+impl Done {
+    async fn all(&self) {
+        self.0.1.notified().await;
+    }
+}
+
+async fn count(Args(n): Args<u64>, State(done): State<Done>) {
+    std::hint::black_box(n);
+    if done.0.0.fetch_add(1, Ordering::Relaxed) + 1 == JOBS {
+        done.0.1.notify_one();
+    }
+}
+
+fn layers<S>()
+-> impl Layer<S, Service: Service<Job, Response = Outcome, Error = JobError, Future: Send> + Clone + Send + Sync + 'static>
++ Clone
++ Send
++ Sync
++ 'static
+where
+    S: Service<Job, Response = Outcome, Error = JobError, Future: Send> + Clone + Send + Sync + 'static,
+{
+    ServiceBuilder::new()
+        .layer(TraceLayer::new())
+        .layer(MetricsLayer::new())
+        .layer(TimeoutLayer::new())
+        .layer(CatchPanicLayer::new())
+        .into_inner()
+}
+
+pub(crate) fn perform() -> Result<Pairs, BoxError> {
+    Pairs::measure(ours, raw)
+}
+
+fn ours() -> Result<Timed, BoxError> {
+    let done = Done::default();
+    let runtime = runtime()?;
+    let router = Router::new().route("count", count).layer(layers()).with_state(done.clone());
+    time(JOBS, || {
+        runtime.block_on(async {
+            let worker = LocalWorker::builder(router).concurrency(CONCURRENCY).build()?;
+            let producer = worker.clone();
+            tokio::spawn(async move {
+                for n in 0..JOBS {
+                    drop(producer.perform(Job::new("count", n)).await);
+                }
+            });
+            done.all().await;
+            Ok(())
+        })
+    })
+}
+
+fn raw() -> Result<Timed, BoxError> {
+    let done = Done::default();
+    let runtime = runtime()?;
+    let handler = HandlerService::<_, (Args<u64>, State<Done>), _>::new(count, done.clone());
+    let route: Route = BoxCloneSyncService::new(layers().layer(handler));
+    time(JOBS, || {
+        runtime.block_on(async {
+            let (sender, mut jobs) = mpsc::channel(4096);
+            let slots = Arc::new(Semaphore::new(CONCURRENCY));
+            tokio::spawn(async move {
+                while let Some(job) = jobs.recv().await {
+                    let Ok(slot) = slots.clone().acquire_owned().await else { break };
+                    let route = route.clone();
+                    tokio::spawn(async move {
+                        drop(route.oneshot(job).await);
+                        drop(slot);
+                    });
+                }
+            });
+            tokio::spawn(async move {
+                for n in 0..JOBS {
+                    drop(sender.send(Job::new("count", n)).await);
+                }
+            });
+            done.all().await;
+            Ok(())
+        })
+    })
+}
