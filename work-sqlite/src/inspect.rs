@@ -90,7 +90,12 @@ fn with_attempts(connection: &Connection, seq: i64, mut job: StoredJob) -> rusql
     let records = statement.query_map([seq], |row| {
         let error = ErrorRecord { message: row.get(2)?, backtrace: row.get(3)? };
         let status = status(row.get(1)?).unwrap_or(Status::INTERNAL_ERROR);
-        Ok(AttemptRecord { attempt: row.get(0)?, status, error, at: instant(row.get(4)?) })
+        Ok(AttemptRecord {
+            attempt: row.get::<_, i64>(0)?.try_into().unwrap_or(0),
+            status,
+            error,
+            at: instant(row.get(4)?),
+        })
     })?;
     job.attempts = records.collect::<Result<_, _>>()?;
     Ok(job)

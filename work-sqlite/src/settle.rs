@@ -19,7 +19,7 @@ const AGAIN: &str = "UPDATE jobs SET state = 'available', status = ?3, scheduled
 const END_ROW: &str = "UPDATE jobs SET state = ?2, status = ?3, finished_at = ?4, lease_until = NULL WHERE seq = ?1";
 
 const RECORD: &str = "INSERT INTO attempts (job, attempt, status, message, backtrace, at)
-    SELECT seq, attempt, ?2, ?3, ?4, ?5 FROM jobs WHERE seq = ?1";
+    SELECT seq, max(attempt, 0), ?2, ?3, ?4, ?5 FROM jobs WHERE seq = ?1";
 
 pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) -> rusqlite::Result<Vec<Settled>> {
     let now = shared.now();
