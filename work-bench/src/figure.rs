@@ -24,7 +24,8 @@ impl Pairs {
         mut ours: impl FnMut() -> Result<Timed, BoxError>,
         mut raw: impl FnMut() -> Result<Timed, BoxError>,
     ) -> Result<Self, BoxError> {
-        (ours()?, raw()?);
+        ours()?;
+        raw()?;
         let pairs = (0..RUNS).map(|_| Ok((ours()?.0, raw()?.0))).collect::<Result<_, BoxError>>()?;
         Ok(Self(pairs))
     }
