@@ -11,7 +11,6 @@ use crate::store::BoxFuture;
 use crate::{Context, JobId, Outcome};
 
 /// A job that was accepted. Drop it and the job goes on; await [`outcome`](Self::outcome) to see how it ends.
-#[must_use = "dropping the handle is fine, but say so with `drop` or `let _ =`"]
 pub struct JobHandle {
     id: JobId,
     accepted: Accepted,

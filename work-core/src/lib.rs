@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod args;
+mod classify;
 mod clock;
 mod context;
 mod error;
@@ -9,6 +10,7 @@ mod execution;
 mod extract;
 mod handle;
 pub mod handler;
+mod into_outcome;
 mod job;
 mod name;
 mod outcome;
@@ -26,6 +28,7 @@ mod unique;
 mod worker;
 
 pub use args::{ArgsError, DEFAULT_MAX_ARGS, JobArgs};
+pub use classify::{Classified, Classify, Failure};
 pub use clock::Clock;
 pub use context::Context;
 pub use error::{BoxError, InvalidJob, PerformError, StoreError, WaitError};
@@ -33,12 +36,10 @@ pub use extract::{Args, Attempt, Extension, FromJob, FromRef, MissingExtension, 
 pub use handle::{Accepted, JobHandle};
 #[doc(inline)]
 pub use handler::Handler;
+pub use into_outcome::{IntoOutcome, Json};
 pub use job::{Job, JobId, MAX_ATTEMPTS, MAX_PRIORITY, Parts};
 pub use name::{InvalidName, Kind, MAX_NAME, Queue};
-pub use outcome::{
-    Classified, Classify, Directive, Failure, IntoOutcome, Json, Outcome, UnknownKind, panic_text, status_of,
-    status_of_result,
-};
+pub use outcome::{Directive, Outcome, UnknownKind, panic_text, status_of, status_of_result};
 pub use retry::{Backoff, DEFAULT_MAX_ATTEMPTS, MAX_BACKOFF, RetryPolicy};
 pub use router::{RouteError, Router};
 pub use schedule::{InvalidSchedule, Overlap, Schedule};

@@ -2,14 +2,13 @@
 
 use std::any::Any;
 use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::args::ArgsError;
+use crate::classify::Failure;
 use crate::store::ErrorRecord;
 use crate::{BoxError, Job, Status};
 
@@ -87,7 +86,7 @@ impl Outcome {
         let error = error.into();
         let failure = find::<Failure>(&*error);
         let outcome = Self::new(status_of(&*error)).with_error(ErrorRecord::new(chain(&*error)));
-        match failure.and_then(|failure| failure.directive) {
+        match failure.and_then(Failure::directive) {
             Some(directive) => outcome.with_directive(directive),
             None => outcome,
         }
@@ -205,7 +204,7 @@ impl Outcome {
 #[must_use]
 pub fn status_of(error: &(dyn Error + 'static)) -> Status {
     if let Some(failure) = find::<Failure>(error) {
-        return failure.status;
+        return failure.status();
     }
     if let Some(args) = find::<ArgsError>(error) {
         return match args {
@@ -279,167 +278,3 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
 #[derive(Debug, thiserror::Error)]
 #[error("no handler of kind {0:?}")]
 pub struct UnknownKind(pub crate::Kind);
-
-/// An error that was classified at the `?`: it carries the status, and what should happen.
-///
-/// It keeps its meaning inside `anyhow::Error` and behind any number of causes. Made by [`Classify`].
-#[derive(Debug)]
-pub struct Failure {
-    status: Status,
-    directive: Option<Directive>,
-    error: BoxError,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl Error for Failure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.error)
-    }
-}
-
-/// What the `?` after a [`Classify`] method carries: converts into `anyhow::Error`, `Box<dyn Error>` and the like.
-///
-/// The classification is its *cause*, not the error itself: wrappers such as `anyhow::Error` hide the type of the
-/// outermost error, but never that of a cause.
-#[derive(Debug)]
-pub struct Classified(Failure);
-
-impl Classified {
-    fn new(status: Status, directive: Option<Directive>, error: impl Into<BoxError>) -> Self {
-        Self(Failure { status, directive, error: error.into() })
-    }
-}
-
-impl fmt::Display for Classified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for Classified {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
-/// Says at the `?` what an error means.
-///
-/// ```
-/// use work_core::{Classify, Outcome, Status};
-///
-/// fn parse(text: &str) -> Result<u8, work_core::Classified> {
-///     text.parse::<u8>().discard()
-/// }
-///
-/// let outcome = Outcome::from_error(parse("x").unwrap_err());
-/// assert_eq!(outcome.status(), Status::BAD_REQUEST);
-/// ```
-pub trait Classify<T>: Sized {
-    /// May work another time: 500, tried again with backoff.
-    ///
-    /// # Errors
-    ///
-    /// The error, classified.
-    fn retryable(self) -> Result<T, Classified>;
-
-    /// Would fail again: 400, a dead letter at once.
-    ///
-    /// # Errors
-    ///
-    /// The error, classified.
-    fn discard(self) -> Result<T, Classified>;
-
-    /// The other side is away: 503, tried again after this long without spending an attempt.
-    ///
-    /// # Errors
-    ///
-    /// The error, classified.
-    fn retry_after(self, after: Duration) -> Result<T, Classified>;
-
-    /// Means this status; the table of statuses says what happens.
-    ///
-    /// # Errors
-    ///
-    /// The error, classified.
-    fn status(self, status: Status) -> Result<T, Classified>;
-}
-
-impl<T, E: Into<BoxError>> Classify<T> for Result<T, E> {
-    fn retryable(self) -> Result<T, Classified> {
-        self.status(Status::INTERNAL_ERROR)
-    }
-
-    fn discard(self) -> Result<T, Classified> {
-        self.map_err(|e| Classified::new(Status::BAD_REQUEST, Some(Directive::Discard), e))
-    }
-
-    fn retry_after(self, after: Duration) -> Result<T, Classified> {
-        self.map_err(|e| Classified::new(Status::UNAVAILABLE, Some(Directive::Snooze(after)), e))
-    }
-
-    fn status(self, status: Status) -> Result<T, Classified> {
-        self.map_err(|e| Classified::new(status, None, e))
-    }
-}
-
-/// What a handler may return.
-#[diagnostic::on_unimplemented(
-    message = "a handler cannot return `{Self}`",
-    label = "not an outcome of a job",
-    note = "return `()`, `Status`, `(Status, T)`, `Json<T>`, `Outcome`, or a `Result` of one of these whose error converts into a boxed error"
-)]
-pub trait IntoOutcome {
-    /// The outcome that this value stands for.
-    fn into_outcome(self) -> Outcome;
-}
-
-impl IntoOutcome for Outcome {
-    fn into_outcome(self) -> Outcome {
-        self
-    }
-}
-
-impl IntoOutcome for () {
-    fn into_outcome(self) -> Outcome {
-        Outcome::done()
-    }
-}
-
-impl IntoOutcome for Status {
-    fn into_outcome(self) -> Outcome {
-        Outcome::new(self)
-    }
-}
-
-impl<T: IntoOutcome> IntoOutcome for (Status, T) {
-    fn into_outcome(self) -> Outcome {
-        self.1.into_outcome().with_status(self.0)
-    }
-}
-
-impl<T: IntoOutcome, E: Into<BoxError>> IntoOutcome for Result<T, E> {
-    fn into_outcome(self) -> Outcome {
-        match self {
-            Ok(value) => value.into_outcome(),
-            Err(error) => Outcome::from_error(error),
-        }
-    }
-}
-
-/// A value to keep as the output of the job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Json<T>(pub T);
-
-impl<T: Serialize> IntoOutcome for Json<T> {
-    fn into_outcome(self) -> Outcome {
-        match serde_json::to_vec(&self.0) {
-            Ok(json) => Outcome::done().with_output(json),
-            Err(source) => Outcome::from_error(ArgsError::Encode { type_name: std::any::type_name::<T>(), source }),
-        }
-    }
-}

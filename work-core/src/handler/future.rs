@@ -4,7 +4,7 @@ use std::task::{Context as Poll_, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::outcome::IntoOutcome;
+use crate::IntoOutcome;
 use crate::{BoxError, Outcome};
 
 pin_project! {

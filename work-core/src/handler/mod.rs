@@ -8,8 +8,8 @@ use std::future::Future;
 pub use future::HandlerFuture;
 pub use service::{HandlerService, ResponseFuture};
 
+use crate::IntoOutcome;
 use crate::extract::FromJob;
-use crate::outcome::IntoOutcome;
 use crate::{Job, Outcome};
 
 /// An async function that performs jobs, given the router's state `S`.

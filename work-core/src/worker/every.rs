@@ -14,7 +14,6 @@ use crate::{Job, JobHandle, JobId, Kind, Overlap, PerformError, Schedule};
 ///
 /// Dropping it lets it go on.
 #[derive(Debug, Clone)]
-#[must_use = "dropping it is fine, but say so with `drop` or `let _ =`"]
 pub struct Recurring {
     /// Ends it.
     stop: CancellationToken,
