@@ -36,7 +36,9 @@ pub(crate) async fn index(Args(path): Args<String>, context: Context) -> Result<
         Err(error) => match error.kind() {
             ErrorKind::NotFound => Ok(Err(error).status(Status::NOT_FOUND)?),
             ErrorKind::PermissionDenied => Ok(Err(error).status(Status::FORBIDDEN)?),
-            ErrorKind::IsADirectory | ErrorKind::NotADirectory => Ok(Err(error).status(Status::CONFLICT)?),
+            ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::InvalidInput => {
+                Ok(Err(error).status(Status::CONFLICT)?)
+            }
             _ => Ok(Err(error).retryable()?),
         },
     }
@@ -45,6 +47,11 @@ pub(crate) async fn index(Args(path): Args<String>, context: Context) -> Result<
 fn read(path: String, stop: &CancellationToken) -> std::io::Result<Facts> {
     let file = to_path(&path);
     let language = language(&file);
+    // What has become a pipe since the walk would block, and what has become a link is no file of this folder.
+    let kind = std::fs::symlink_metadata(&file)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no longer a regular file"));
+    }
     let mut source = File::open(&file)?;
     let (mut hash, mut counter, mut bytes) = (Sha256::new(), Counter::default(), 0);
     let mut buffer = vec![0; 128 * 1024];
@@ -66,6 +73,7 @@ fn read(path: String, stop: &CancellationToken) -> std::io::Result<Facts> {
     Ok(Facts { path, sha256, bytes, lines: counter.lines, words: counter.words, language })
 }
 
+/// Counts lines and words across the pieces of a file.
 #[derive(Default)]
 struct Counter {
     lines: u64,
@@ -93,7 +101,7 @@ impl Counter {
     }
 }
 
-/// By the end of the name.
+/// The language that the end of the name stands for.
 fn language(path: &Path) -> String {
     let known = match path.extension().and_then(|end| end.to_str()).unwrap_or_default() {
         "rs" => "Rust",

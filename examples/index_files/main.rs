@@ -5,18 +5,22 @@
 //! where it was.
 
 mod file;
+mod found;
 mod path_text;
 mod progress;
 mod report;
 mod run;
 mod walk;
+mod watched;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tracing_subscriber::EnvFilter;
@@ -24,7 +28,10 @@ use work_adapters::{CatchPanicLayer, MetricsLayer, TimeoutLayer, TraceLayer};
 use work_core::{Backoff, QueueWorker, RetryPolicy, Router};
 use work_sqlite::{OpenError, SqliteStore};
 
+use crate::found::Found;
+use crate::report::Summary;
 use crate::run::Run;
+use crate::watched::Watched;
 
 /// Indexes the files of a folder, durably.
 #[derive(Debug, Parser)]
@@ -39,7 +46,7 @@ struct Options {
     json: Option<PathBuf>,
     /// Leaves out files and folders of this name; may be given more than once.
     #[arg(long)]
-    skip: Vec<String>,
+    skip: Vec<OsString>,
     /// How many files are read at once.
     #[arg(long, default_value_t = 16)]
     concurrency: usize,
@@ -48,7 +55,7 @@ struct Options {
 /// What the handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
-    store: SqliteStore,
+    store: Watched,
 }
 
 #[tokio::main]
@@ -94,7 +101,8 @@ fn router(app: App) -> Router {
 
 async fn index(options: Options) -> anyhow::Result<ExitCode> {
     let root = folder(&options.path)?;
-    let store = SqliteStore::open(&options.store).await?;
+    run::check_json(&options)?;
+    let store = Watched::new(SqliteStore::open(&options.store).await?);
     let app = App { store: store.clone() };
     let run = Run::start_or_resume(&store, &root, &options).await?;
     let worker = QueueWorker::builder(store, router(app))
@@ -120,12 +128,22 @@ async fn index(options: Options) -> anyhow::Result<ExitCode> {
     reported.cancel();
     running.await.context("the runner failed")??;
     match shown {
-        Some(report) => report?.print(),
+        Some(summary) => show(&summary?, &run, &options).await,
         None => {
             eprintln!("interrupted; the same command goes on where this one stopped");
             Ok(ExitCode::from(130))
         }
     }
+}
+
+/// What is known of each file stays with its job: it is read again only where it is needed.
+async fn show(summary: &Summary, run: &Run, options: &Options) -> anyhow::Result<ExitCode> {
+    let needed = options.json.is_some() || summary.not_indexed > 0;
+    let found = if needed { Found::read(&run.store, &run.plan).await? } else { Found::default() };
+    if let Some(json) = &options.json {
+        found.write_json(summary, json).with_context(|| json.display().to_string())?;
+    }
+    summary.print(&found)
 }
 
 fn folder(path: &std::path::Path) -> anyhow::Result<PathBuf> {
@@ -141,23 +159,21 @@ fn folder(path: &std::path::Path) -> anyhow::Result<PathBuf> {
 fn interrupted() -> CancellationToken {
     let token = CancellationToken::new();
     let fired = token.clone();
+    // Listens from here on: what comes before the task runs is not missed.
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     tokio::spawn(async move {
-        signal().await;
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        next().await;
+        eprintln!("stopping: files that are being read are finished first; once more to stop at once");
         fired.cancel();
-        signal().await;
+        next().await;
         std::process::exit(130);
     });
     token
-}
-
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }

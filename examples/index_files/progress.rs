@@ -4,19 +4,25 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use work_core::JobState;
-use work_core::store::{Inspect, JobFilter};
+use work_core::store::{Inspect, JobFilter, StoredJob};
 
-use crate::report::Report;
+use crate::report::Summary;
 use crate::run::Run;
 
+/// How long the store may refuse every write before the command gives up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Shows how far the run is, on stderr, until its report is there.
-pub(crate) async fn until_reported(run: &Run) -> anyhow::Result<Report> {
+pub(crate) async fn until_reported(run: &Run) -> anyhow::Result<Summary> {
     let (start, mut shown) = (Instant::now(), Instant::now());
     let display = Display::new();
     loop {
         if let Some(report) = reported(run).await? {
             display.end(&report, start.elapsed());
             return Ok(report);
+        }
+        if let Some(why) = run.store.failing_for(PATIENCE) {
+            bail!("the store takes nothing: {why}; the same command goes on when that is mended");
         }
         if shown.elapsed() >= display.every() {
             shown = Instant::now();
@@ -28,27 +34,29 @@ pub(crate) async fn until_reported(run: &Run) -> anyhow::Result<Report> {
     }
 }
 
-async fn reported(run: &Run) -> anyhow::Result<Option<Report>> {
+async fn reported(run: &Run) -> anyhow::Result<Option<Summary>> {
     match run.store.get(run.plan.report).await? {
         Some(job) if job.state == JobState::Completed => {
             Ok(Some(serde_json::from_slice(&job.output.unwrap_or_default())?))
         }
-        Some(job) if job.state.is_terminal() => {
-            bail!("the report failed: {}", job.last_error().map_or("no reason was recorded", |e| &e.message))
-        }
+        Some(job) if job.state.is_terminal() => bail!("the report failed: {}", reason(&job)),
         Some(_) => Ok(None),
         None => walk_failed(run).await.map(|()| None),
     }
 }
 
-/// No report will come if the walk is a dead letter.
+/// No report will come if the walk ended in any other way than well.
 async fn walk_failed(run: &Run) -> anyhow::Result<()> {
     match run.store.get(run.walk).await? {
-        Some(walk) if walk.state == JobState::Discarded => {
-            bail!("the walk failed: {}", walk.last_error().map_or("no reason was recorded", |e| &e.message))
+        Some(walk) if walk.state.is_terminal() && walk.state != JobState::Completed => {
+            bail!("the walk failed: {}", reason(&walk))
         }
         _ => Ok(()),
     }
+}
+
+fn reason(job: &StoredJob) -> &str {
+    job.last_error().map_or("no reason was recorded", |error| &error.message)
 }
 
 /// A bar on a terminal, a line now and then elsewhere.
@@ -83,12 +91,12 @@ impl Display {
         }
     }
 
-    fn end(&self, report: &Report, elapsed: Duration) {
+    fn end(&self, report: &Summary, elapsed: Duration) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
         }
         let seconds = elapsed.as_secs_f64().max(0.001);
-        let (files, megabytes) = (report.files() as f64 / seconds, report.bytes() as f64 / seconds / 1e6);
+        let (files, megabytes) = (report.totals.files as f64 / seconds, report.totals.bytes as f64 / seconds / 1e6);
         eprintln!("{seconds:.1} s, {files:.0} files/s, {megabytes:.1} MB/s");
     }
 }

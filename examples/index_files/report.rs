@@ -1,116 +1,69 @@
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use work_core::store::{Inspect, JobFilter, StoredJob};
-use work_core::{Args, Classify, IntoOutcome, JobState, Json, Kind, Outcome, Queue, State};
+use work_core::store::Inspect;
+use work_core::{Args, Classify, IntoOutcome, Json, Outcome, State};
 
+use crate::App;
 use crate::file::Facts;
-use crate::path_text::to_path;
+use crate::found::{Found, of_files};
 use crate::run::Plan;
-use crate::{App, file};
 
 pub(crate) const KIND: &str = "report";
 
+/// Groups of duplicates that the table shows.
+const SHOWN: usize = 5;
+
 /// Counts of a group of files.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Totals {
-    files: u64,
-    lines: u64,
-    words: u64,
+    pub(crate) files: u64,
+    pub(crate) lines: u64,
+    pub(crate) words: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What a run found, in short: the output of the job that reports. Its size does not grow with the folder; what is
+/// known of each file stays with the job of that file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    pub(crate) totals: Totals,
+    pub(crate) languages: BTreeMap<String, Totals>,
+    pub(crate) duplicate_groups: usize,
+    /// What would be saved if each content were there once.
+    pub(crate) duplicate_bytes: u64,
+    largest_duplicates: Vec<Duplicate>,
+    /// How many files are not indexed.
+    pub(crate) not_indexed: usize,
+}
+
+/// A content that is there more than once.
+#[derive(Debug, Serialize, Deserialize)]
+struct Duplicate {
+    files: usize,
     bytes: u64,
-}
-
-/// A file that could not be indexed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Dead {
-    path: String,
-    status: u16,
-    reason: String,
-}
-
-/// What the run found; kept as the output of the job that made it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Report {
-    totals: Totals,
-    languages: BTreeMap<String, Totals>,
-    /// Files of the same content, without empty ones: the largest groups in bytes first.
-    duplicates: Vec<Vec<String>>,
-    duplicate_bytes: u64,
-    dead_letters: Vec<Dead>,
-}
-
-/// The whole of it, for `--json`.
-#[derive(Debug, Serialize)]
-struct Everything<'r> {
-    #[serde(flatten)]
-    report: &'r Report,
-    files: &'r [Facts],
+    first: String,
 }
 
 /// Waits until every file has ended, and reports on all of them.
 pub(crate) async fn report(Args(plan): Args<Plan>, State(app): State<App>) -> Outcome {
-    match make(&plan, &app).await {
-        Ok(Some(report)) => Json(report).into_outcome(),
+    match summary(&plan, &app).await {
+        Ok(Some(summary)) => Json(summary).into_outcome(),
         // Files that are read right now, or tried again later.
         Ok(None) => Outcome::snooze(Duration::from_millis(100)),
         Err(error) => Err::<(), _>(error).retryable().into_outcome(),
     }
 }
 
-async fn make(plan: &Plan, app: &App) -> anyhow::Result<Option<Report>> {
-    let filter = JobFilter {
-        queue: Some(Queue::from(plan.queue())),
-        kind: Some(Kind::from_static(file::KIND)),
-        ..JobFilter::default()
-    };
-    if app.store.counts(filter.clone()).await?.open() > 0 {
+async fn summary(plan: &Plan, app: &App) -> anyhow::Result<Option<Summary>> {
+    if app.store.counts(of_files(plan)).await?.open() > 0 {
         return Ok(None);
     }
-    let (mut files, mut dead, mut after) = (Vec::new(), Vec::new(), None);
-    loop {
-        let page = app.store.list(filter.clone(), after, 5_000).await?;
-        for job in &page.jobs {
-            match &job.output {
-                Some(facts) if job.state == JobState::Completed => files.push(serde_json::from_slice(facts)?),
-                _ => dead.push(dead_letter(job)),
-            }
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    // The jobs arrived in the order of the walk, which is the file system's.
-    files.sort_by(|a: &Facts, b| a.path.cmp(&b.path));
-    dead.sort_by(|a: &Dead, b| a.path.cmp(&b.path));
-    let report = Report::new(&files, dead);
-    if let Some(json) = &plan.json {
-        write_json(json, &Everything { report: &report, files: &files })?;
-    }
-    Ok(Some(report))
-}
-
-fn dead_letter(job: &StoredJob) -> Dead {
-    let reason = job.last_error().map_or("no reason was recorded", |error| &error.message);
-    Dead {
-        path: serde_json::from_slice(&job.job.args).unwrap_or_default(),
-        status: job.status.map_or(0, work_core::Status::code),
-        reason: reason.to_owned(),
-    }
-}
-
-/// Whole or not at all: the file appears under its name when it is complete.
-fn write_json(path: &str, everything: &Everything<'_>) -> anyhow::Result<()> {
-    let path = to_path(path);
-    let mut part = path.clone().into_os_string();
-    part.push(".part");
-    let mut file = std::io::BufWriter::new(std::fs::File::create(&part)?);
-    serde_json::to_writer_pretty(&mut file, everything)?;
-    file.into_inner()?.sync_all()?;
-    Ok(std::fs::rename(&part, &path)?)
+    Ok(Some(Summary::of(&Found::read(&app.store, plan).await?)))
 }
 
 impl Totals {
@@ -120,61 +73,63 @@ impl Totals {
         self.words += file.words;
         self.bytes += file.bytes;
     }
+
+    fn line(&self, name: &str) -> String {
+        let Self { files, lines, words, bytes } = self;
+        format!("{name:14} {files:>9} {lines:>12} {words:>12} {bytes:>15}\n")
+    }
 }
 
-impl Report {
-    fn new(files: &[Facts], dead_letters: Vec<Dead>) -> Self {
+impl Summary {
+    fn of(found: &Found) -> Self {
         let (mut totals, mut languages) = (Totals::default(), BTreeMap::<String, Totals>::new());
-        let mut same = BTreeMap::<(u64, &str), Vec<String>>::new();
-        for file in files {
+        for file in &found.files {
             totals.add(file);
             languages.entry(file.language.clone()).or_default().add(file);
-            if file.bytes > 0 {
-                same.entry((file.bytes, &file.sha256)).or_default().push(file.path.clone());
-            }
         }
-        let groups = || same.iter().rev().filter(|(_, paths)| paths.len() > 1);
-        let duplicate_bytes = groups().map(|((bytes, _), paths)| bytes * (paths.len() as u64 - 1)).sum();
-        let duplicates = groups().map(|(_, paths)| paths.clone()).collect();
-        Self { totals, languages, duplicates, duplicate_bytes, dead_letters }
-    }
-
-    pub(crate) const fn files(&self) -> u64 {
-        self.totals.files
-    }
-
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.totals.bytes
+        let groups = found.duplicates();
+        let shown = groups.iter().take(SHOWN);
+        let largest = shown.map(|(bytes, paths)| Duplicate {
+            files: paths.len(),
+            bytes: *bytes,
+            first: paths.first().map_or_else(String::new, |path| (*path).to_owned()),
+        });
+        Self {
+            totals,
+            languages,
+            duplicate_groups: groups.len(),
+            duplicate_bytes: groups.iter().map(|(bytes, paths)| bytes * (paths.len() as u64 - 1)).sum(),
+            largest_duplicates: largest.collect(),
+            not_indexed: found.dead_letters.len() + found.cancelled.len(),
+        }
     }
 
     /// Writes the table to stdout. A reader that has seen enough is no error.
-    pub(crate) fn print(&self) -> anyhow::Result<ExitCode> {
-        match std::io::stdout().lock().write_all(self.table().as_bytes()) {
+    pub(crate) fn print(&self, found: &Found) -> anyhow::Result<ExitCode> {
+        match std::io::stdout().lock().write_all(self.table(found).as_bytes()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(error.into()),
             _ => {}
         }
-        Ok(ExitCode::from(u8::from(!self.dead_letters.is_empty())))
+        Ok(ExitCode::from(u8::from(self.not_indexed > 0)))
     }
 
-    fn table(&self) -> String {
-        let line = |name: &str, totals: &Totals| {
-            let Totals { files, lines, words, bytes } = totals;
-            format!("{name:14} {files:>9} {lines:>12} {words:>12} {bytes:>15}\n")
-        };
+    fn table(&self, found: &Found) -> String {
         let mut text = format!("{:14} {:>9} {:>12} {:>12} {:>15}\n", "language", "files", "lines", "words", "bytes");
         let mut languages: Vec<_> = self.languages.iter().collect();
         languages.sort_by_key(|(name, totals)| (std::cmp::Reverse(totals.files), (*name).clone()));
-        languages.iter().for_each(|(name, totals)| text.push_str(&line(name, totals)));
-        text.push_str(&line("total", &self.totals));
-        let groups = self.duplicates.len();
-        text.push_str(&format!("\nduplicates: {groups} groups, {} bytes that are there twice\n", self.duplicate_bytes));
-        for group in self.duplicates.iter().take(5) {
-            text.push_str(&format!("  {} x {}\n", group.len(), group.first().map_or("", String::as_str)));
+        languages.iter().for_each(|(name, totals)| text.push_str(&totals.line(name)));
+        text.push_str(&self.totals.line("total"));
+        let (groups, wasted) = (self.duplicate_groups, self.duplicate_bytes);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\nduplicates: {groups} groups, {wasted} bytes more than needed");
+        for Duplicate { files, bytes, first } in &self.largest_duplicates {
+            let _ = writeln!(text, "  {files} x {bytes} bytes: {first}");
         }
-        let dead = self.dead_letters.len();
-        text.push_str(&format!("\njobs: {} completed, {dead} dead letters\n", self.totals.files));
-        for Dead { path, status, reason } in &self.dead_letters {
-            text.push_str(&format!("  {status} {path}: {reason}\n"));
+        let (dead, cancelled) = (&found.dead_letters, &found.cancelled);
+        let (done, letters, stopped) = (self.totals.files, dead.len(), cancelled.len());
+        let _ = writeln!(text, "\njobs: {done} completed, {letters} dead letters, {stopped} cancelled");
+        for file in dead.iter().chain(cancelled) {
+            let _ = writeln!(text, "  {} {}: {}", file.status, file.path, file.reason);
         }
         text
     }

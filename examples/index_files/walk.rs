@@ -1,6 +1,7 @@
 use std::collections::HashSet;
-use std::fs;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -33,7 +34,7 @@ pub(crate) async fn walk(Args(plan): Args<Plan>, State(app): State<App>) -> Outc
 async fn make_jobs(plan: &Plan, app: &App) -> anyhow::Result<()> {
     let (sender, mut found) = mpsc::channel(4);
     let walker = Walker {
-        skip: plan.skip.iter().cloned().collect(),
+        skip: plan.skip.iter().map(|name| to_path(name).into_os_string()).collect(),
         own: plan.own.iter().map(|own| to_path(own)).collect(),
         batch: Vec::new(),
         sender,
@@ -55,12 +56,14 @@ fn job(plan: &Plan, path: &Path) -> Job {
     Job::new(file::KIND, path).queue(plan.queue()).max_attempts(3).unique(key)
 }
 
+/// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Goes through a folder on a thread that may block, and hands on what it finds in batches.
 struct Walker {
-    skip: HashSet<String>,
+    skip: HashSet<OsString>,
     own: HashSet<PathBuf>,
     batch: Vec<PathBuf>,
     sender: mpsc::Sender<Vec<PathBuf>>,
@@ -72,23 +75,34 @@ impl Walker {
     fn run(mut self, root: PathBuf) {
         let mut folders = vec![root];
         while let Some(folder) = folders.pop() {
-            let Ok(entries) = fs::read_dir(&folder) else {
+            if self.read(&folder, &mut folders).is_err() {
                 self.found(folder);
-                continue;
-            };
-            for entry in entries.flatten() {
-                let path = entry.path();
-                if entry.file_name().to_str().is_some_and(|name| self.skip.contains(name)) || self.own.contains(&path) {
-                    continue;
-                }
-                match entry.file_type() {
-                    Ok(kind) if kind.is_dir() => folders.push(path),
-                    Ok(kind) if kind.is_file() => self.found(path),
-                    _ => {}
-                }
             }
         }
         self.send();
+    }
+
+    fn read(&mut self, folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            if self.skip.contains(&entry.file_name()) || self.is_own(&path) {
+                continue;
+            }
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(path),
+                Ok(kind) if !kind.is_file() => {}
+                // Its job finds out why its kind is not known.
+                Ok(_) | Err(_) => self.found(path),
+            }
+        }
+        Ok(())
+    }
+
+    /// True for what this program writes itself, and for `FILE.PID.part`, which becomes the report.
+    fn is_own(&self, path: &Path) -> bool {
+        let whole = || path.with_extension("").with_extension("");
+        self.own.contains(path) || (path.extension().is_some_and(|end| end == "part") && self.own.contains(&whole()))
     }
 
     fn found(&mut self, path: PathBuf) {

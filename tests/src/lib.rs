@@ -1,8 +1,65 @@
 //! What the tests of whole programs share.
 
+mod place;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+pub use place::Place;
+
+/// No program under test takes longer.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Waits for a child with its output, and kills it if it takes too long: then its status tells of SIGKILL.
+///
+/// # Panics
+///
+/// If it cannot be waited for.
+pub fn finish(child: Child) -> Output {
+    let id = child.id();
+    let (ended, watch) = sync_channel::<()>(1);
+    std::thread::spawn(move || {
+        if watch.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            signal(id, "KILL");
+        }
+    });
+    let output = child.wait_with_output().expect("the child ends");
+    drop(ended);
+    output
+}
+
+/// Waits until something is true of a child that runs.
+///
+/// # Panics
+///
+/// If the child ends first, or if it takes too long.
+pub fn wait_until(child: &mut Child, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(child.try_wait().expect("a child").is_none(), "the program ended first");
+        assert!(start.elapsed() < LIMIT, "the program does not get there");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sends a signal to a process by its id.
+///
+/// # Panics
+///
+/// If there is no program `kill`.
+pub fn signal(id: u32, name: &str) {
+    Command::new("kill").arg(format!("-{name}")).arg(id.to_string()).status().expect("kill runs");
+}
+
+/// A number out of a store; 0 as long as it is not there.
+pub fn count(store: &Path, sql: &str) -> i64 {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let number = || rusqlite::Connection::open_with_flags(store, flags)?.query_row(sql, [], |row| row.get(0));
+    number().unwrap_or_default()
+}
 
 /// The program `index_files`, built once for each test process.
 ///

@@ -1,94 +1,126 @@
 //! Killed at random moments and started again, the main job gives the report of an undisturbed run.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime};
 
-use work_tests::{index_files, is_intact};
+use work_tests::{Place, count, finish, index_files, is_intact, text};
 
 /// Kills that a run must survive.
 const KILLS: u32 = 20;
+
+/// Files of the tree: enough that a run outlasts the leases that a kill leaves behind.
+const FILES: u32 = 8_000;
+
+/// What the program asks for, in milliseconds.
+const LEASE: i64 = 2_000;
+
+/// What the kills hit.
+#[derive(Debug, Default)]
+struct Kills {
+    all: u32,
+    /// While jobs of the killed process ran. What an earlier kill left behind does not count.
+    in_flight: u32,
+    /// Before every file had its job.
+    walking: u32,
+    /// Processes that were done before their time. A run that is reported begins anew with the next start.
+    too_late: u32,
+}
 
 #[test]
 fn killed_at_random_moments_the_report_is_that_of_an_undisturbed_run() {
     let seed = std::env::var("WORK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(fresh_seed);
     println!("seed {seed} (repeat with WORK_SEED={seed})");
-    let dir = tempfile::tempdir().expect("a folder");
-    let tree = dir.path().join("tree");
-    match std::env::var_os("WORK_TREE") {
-        // A tree that is there, for example the sources that cargo has unpacked.
-        Some(real) => std::os::unix::fs::symlink(real, &tree).expect("a link"),
-        None => make_tree(&tree, seed),
-    }
+    let place = Place::new();
+    make_tree(&place, seed);
+    // Built before anything is timed.
+    index_files();
 
     let start = Instant::now();
-    let undisturbed = run(dir.path(), "undisturbed").wait_with_output().expect("runs");
+    let undisturbed = finish(run(&place, "undisturbed"));
     let whole = start.elapsed();
-    assert!(undisturbed.status.success());
+    assert!(undisturbed.status.success(), "{}", text(&undisturbed));
 
-    let mut chance = Chance(seed);
-    let (mut kills, mut in_flight, mut finished) = (0, 0, 0);
-    while kills < KILLS {
-        let mut child = run(dir.path(), "killed");
-        // Enough for the store to be there, and up to a run's length.
-        let after = Duration::from_millis(5) + whole.mul_f64(chance.share());
-        let killed_at = Instant::now() + after;
+    let kills = kill(&place, whole, Chance(seed));
+    let last = finish(run(&place, "killed"));
+    assert!(last.status.success(), "{}", text(&last));
+    println!("an undisturbed run takes {whole:.1?}; {kills:?}");
+    assert!(kills.in_flight * 4 >= kills.all, "fewer than a quarter of the kills hit running jobs: too weak a test");
+    let report = |name: &str| fs::read_to_string(place.dir().join(name).with_extension("json")).expect("a report");
+    assert!(report("killed") == report("undisturbed"), "the reports differ");
+    assert_eq!(last.stdout, undisturbed.stdout);
+    no_file_is_missing_or_doubled(&place);
+}
+
+/// Starts the program again and again, and kills it at moments up to a little more than a run's length.
+fn kill(place: &Place, whole: Duration, mut chance: Chance) -> Kills {
+    let (store, mut kills) = (place.dir().join("killed.db"), Kills::default());
+    while kills.all < KILLS {
+        let started = now();
+        let mut child = run(place, "killed");
+        let killed_at = Instant::now() + whole.mul_f64(1.2 * chance.share());
         while Instant::now() < killed_at && child.try_wait().expect("a child").is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
         if child.try_wait().expect("a child").is_some() {
-            // It was done before its time. A run that is reported begins anew with the next start.
-            finished += 1;
-            assert!(finished < 200, "no kill hits: the tree is too small");
+            let output = finish(child);
+            assert!(output.status.success(), "{}", text(&output));
+            kills.too_late += 1;
+            assert!(kills.too_late < 100, "no kill hits: the tree is too small");
             continue;
         }
         child.kill().expect("killed");
-        child.wait().expect("ended");
-        kills += 1;
-        let store = dir.path().join("killed.db");
+        finish(child);
+        kills.all += 1;
         if store.exists() {
-            assert!(is_intact(&store), "after kill {kills}");
-            in_flight += u32::from(running(&store) > 0);
+            assert!(is_intact(&store), "after kill {}", kills.all);
+            // Leases that this process has taken or extended.
+            let ours = started + LEASE;
+            let running = format!("SELECT count(*) FROM jobs WHERE state = 'running' AND lease_until >= {ours}");
+            kills.in_flight += u32::from(count(&store, &running) > 0);
+            let walks = "SELECT count(*) FROM jobs WHERE kind = 'walk' AND state <> 'completed'";
+            kills.walking += u32::from(count(&store, walks) > 0);
         }
     }
-    let last = run(dir.path(), "killed").wait_with_output().expect("runs");
-    assert!(last.status.success());
-    println!("{kills} kills, {in_flight} of them while jobs ran, {finished} runs finished between them");
-    assert!(in_flight * 5 >= kills, "fewer than a fifth of the kills hit a running job: too weak a test");
-    let report = |name: &str| fs::read_to_string(dir.path().join(name).with_extension("json")).expect("a report");
-    assert_eq!(report("killed"), report("undisturbed"));
-    assert_eq!(last.stdout, undisturbed.stdout);
-    assert!(is_intact(&dir.path().join("killed.db")));
+    kills
 }
 
-fn run(dir: &Path, name: &str) -> std::process::Child {
+/// In every run that was reported each file has one job that is completed, and nothing is left over.
+fn no_file_is_missing_or_doubled(place: &Place) {
+    let store = place.dir().join("killed.db");
+    assert!(is_intact(&store));
+    let runs = count(&store, "SELECT count(*) FROM jobs WHERE kind = 'report' AND state = 'completed'");
+    let jobs = count(&store, "SELECT count(*) FROM jobs WHERE kind = 'index' AND state = 'completed'");
+    let files = count(&store, "SELECT count(*) FROM (SELECT DISTINCT queue, args FROM jobs WHERE kind = 'index')");
+    assert!(runs > 0);
+    assert_eq!((jobs, files), (runs * i64::from(FILES), runs * i64::from(FILES)), "of {runs} runs");
+    assert_eq!(count(&store, "SELECT count(*) FROM jobs WHERE state <> 'completed'"), 0);
+}
+
+fn run(place: &Place, name: &str) -> Child {
     let mut command = Command::new(index_files());
-    command.arg(dir.join("tree")).arg("--store").arg(dir.join(name).with_extension("db"));
-    command.arg("--json").arg(dir.join(name).with_extension("json"));
-    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started")
+    command.arg(place.tree()).arg("--store").arg(place.dir().join(name).with_extension("db"));
+    place.start(command.arg("--json").arg(place.dir().join(name).with_extension("json")))
 }
 
-fn running(store: &Path) -> i64 {
-    let connection = rusqlite::Connection::open(store).expect("the store opens");
-    let count = "SELECT count(*) FROM jobs WHERE state = 'running'";
-    connection.query_row(count, [], |row| row.get(0)).unwrap_or_default()
-}
-
-fn make_tree(tree: &Path, seed: u64) {
+fn make_tree(place: &Place, seed: u64) {
     let mut chance = Chance(seed ^ 1);
-    for n in 0..4_000 {
-        let folder = tree.join(format!("folder {}", n % 40));
-        fs::create_dir_all(&folder).expect("a folder");
+    for n in 0..FILES {
         let words = (chance.share() * 2_000.0) as usize;
         let content = format!("line {}\n", n % 1_000).repeat(words / 10 + 1);
-        fs::write(folder.join(format!("file {n}.txt")), content).expect("a file");
+        place.write(format!("folder {}/file {n}.txt", n % 40), content);
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a seed is to differ from run to run")]
+/// Milliseconds since 1970, as in the store.
+#[expect(clippy::disallowed_methods, reason = "it is compared with what another process wrote")]
+fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
 fn fresh_seed() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64)
+    // The low bits differ most.
+    (now() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A small generator, so that a seed is all there is to repeat a run.

@@ -1,5 +1,5 @@
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use work_core::store::{Inserted, NewJob};
 use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, StoreError, UniqueScope};
 
@@ -26,16 +26,20 @@ pub(crate) fn check(job: &NewJob, max_args: usize) -> Result<(), StoreError> {
 
 pub(crate) fn insert(connection: &Connection, shared: &Shared, jobs: &[NewJob]) -> rusqlite::Result<Vec<Inserted>> {
     let now = shared.now();
-    jobs.iter().map(|job| insert_one(connection, shared, job, now)).collect()
+    let mut statement = connection.prepare_cached(INSERT)?;
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let stored = insert_one(&mut statement, job, now)?;
+        answers.push(if stored { Inserted::New(job.parts.id) } else { Inserted::Duplicate(holder(connection, job)?) });
+    }
+    if answers.iter().any(|answer| matches!(answer, Inserted::New(_))) {
+        shared.made_available();
+    }
+    Ok(answers)
 }
 
-/// Part of a transaction that somebody else ends.
-pub(crate) fn insert_one(
-    connection: &Connection,
-    shared: &Shared,
-    job: &NewJob,
-    now: i64,
-) -> rusqlite::Result<Inserted> {
+/// Answers whether the job is new.
+fn insert_one(statement: &mut CachedStatement<'_>, job: &NewJob, now: i64) -> rusqlite::Result<bool> {
     let parts = &job.parts;
     let id = parts.id.as_uuid().as_bytes().as_slice();
     // The defaults of most jobs cost nothing.
@@ -44,7 +48,7 @@ pub(crate) fn insert_one(
         UniqueScope::WhileKept => 2,
         _ => 1,
     });
-    let stored = connection.prepare_cached(INSERT)?.execute(params![
+    let stored = statement.execute(params![
         id,
         parts.kind.as_str(),
         text_or_bytes(&job.args),
@@ -59,11 +63,7 @@ pub(crate) fn insert_one(
         scope,
         headers,
     ])?;
-    if stored == 1 {
-        shared.made_available();
-        return Ok(Inserted::New(parts.id));
-    }
-    holder(connection, job).map(Inserted::Duplicate)
+    Ok(stored == 1)
 }
 
 fn holder(connection: &Connection, job: &NewJob) -> rusqlite::Result<JobId> {

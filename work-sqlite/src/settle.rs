@@ -1,8 +1,8 @@
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 use work_core::Status;
 use work_core::store::{ErrorRecord, Settle, Settled, Settlement};
 
-use crate::insert::{insert_one, text_or_bytes};
+use crate::insert::{insert, text_or_bytes};
 use crate::row::millis;
 use crate::store::Shared;
 
@@ -10,8 +10,8 @@ use crate::store::Shared;
 const COMPLETE: &str = "UPDATE jobs SET state = 'completed', status = ?3, output = ?4, finished_at = ?5,
     lease_until = NULL WHERE seq = ?1 AND fence = ?2 AND state = 'running'";
 
-const END: &str = "UPDATE jobs SET state = ?6, status = ?3, finished_at = ?5, lease_until = NULL
-    WHERE seq = ?1 AND fence = ?2 AND state = 'running' AND ?4 IS NULL";
+const END: &str = "UPDATE jobs SET state = ?4, status = ?3, finished_at = ?5, lease_until = NULL
+    WHERE seq = ?1 AND fence = ?2 AND state = 'running'";
 
 const AGAIN: &str = "UPDATE jobs SET state = 'available', status = ?3, scheduled_at = ?4, attempt = attempt - ?5,
     lease_until = NULL WHERE seq = ?1 AND fence = ?2 AND state = 'running'";
@@ -22,46 +22,59 @@ const RECORD: &str = "INSERT INTO attempts (job, attempt, status, message, backt
     SELECT seq, max(attempt, 0), ?2, ?3, ?4, ?5 FROM jobs WHERE seq = ?1";
 
 pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) -> rusqlite::Result<Vec<Settled>> {
-    let now = shared.now();
-    done.iter().map(|done| settle_one(connection, shared, done, now)).collect()
+    let mut settling = Settling {
+        connection,
+        shared,
+        now: shared.now(),
+        complete: connection.prepare_cached(COMPLETE)?,
+        end: connection.prepare_cached(END)?,
+        again: connection.prepare_cached(AGAIN)?,
+    };
+    done.iter().map(|done| settling.settle(done)).collect()
 }
 
-fn settle_one(connection: &Connection, shared: &Shared, done: &Settle, now: i64) -> rusqlite::Result<Settled> {
-    if !change(connection, shared, done, now)? {
-        return Ok(Settled::Lost);
-    }
-    if let Some(error) = &done.error {
-        record(connection, done.key.row, done.status, error, now)?;
-    }
-    for job in &done.then {
-        insert_one(connection, shared, job, now)?;
-    }
-    Ok(Settled::Done)
+/// The statements are looked up once for a batch: for one row, the look-up would cost as much as the change.
+struct Settling<'c> {
+    connection: &'c Connection,
+    shared: &'c Shared,
+    now: i64,
+    complete: CachedStatement<'c>,
+    end: CachedStatement<'c>,
+    again: CachedStatement<'c>,
 }
 
-/// Answers whether the lease was current.
-fn change(connection: &Connection, shared: &Shared, done: &Settle, now: i64) -> rusqlite::Result<bool> {
-    let (seq, fence, status) = (done.key.row, done.key.fence.0.cast_signed(), done.status.code());
-    let end = |state: Ended| {
-        let none: Option<i64> = None;
-        connection.prepare_cached(END)?.execute(params![seq, fence, status, none, now, state.name()])
-    };
-    let again = |at, refund: i64| {
-        shared.made_available();
-        connection.prepare_cached(AGAIN)?.execute(params![seq, fence, status, millis(at), refund])
-    };
-    let changed = match &done.settlement {
-        Settlement::Complete { output } => {
-            let output = output.as_deref().map(text_or_bytes);
-            connection.prepare_cached(COMPLETE)?.execute(params![seq, fence, status, output, now])?
+impl Settling<'_> {
+    fn settle(&mut self, done: &Settle) -> rusqlite::Result<Settled> {
+        if self.change(done)? == 0 {
+            return Ok(Settled::Lost);
         }
-        Settlement::Retry { at } => again(*at, 0)?,
-        Settlement::Snooze { at } => again(*at, 1)?,
-        Settlement::Cancel => end(Ended::Cancelled)?,
-        // A settlement that this version does not know must not run again by itself.
-        _ => end(Ended::Discarded)?,
-    };
-    Ok(changed == 1)
+        if let Some(error) = &done.error {
+            record(self.connection, done.key.row, done.status, error, self.now)?;
+        }
+        if !done.then.is_empty() {
+            insert(self.connection, self.shared, &done.then)?;
+        }
+        Ok(Settled::Done)
+    }
+
+    /// Answers how many rows had this lease: one, or none if it is no longer current.
+    fn change(&mut self, done: &Settle) -> rusqlite::Result<usize> {
+        let (seq, fence, status) = (done.key.row, done.key.fence.0.cast_signed(), done.status.code());
+        let now = self.now;
+        let (at, refund) = match &done.settlement {
+            Settlement::Complete { output } => {
+                let output = output.as_deref().map(text_or_bytes);
+                return self.complete.execute(params![seq, fence, status, output, now]);
+            }
+            Settlement::Cancel => return self.end.execute(params![seq, fence, status, Ended::Cancelled.name(), now]),
+            Settlement::Retry { at } => (*at, 0),
+            Settlement::Snooze { at } => (*at, 1),
+            // A settlement that this version does not know must not run again by itself.
+            _ => return self.end.execute(params![seq, fence, status, Ended::Discarded.name(), now]),
+        };
+        self.shared.made_available();
+        self.again.execute(params![seq, fence, status, millis(at), refund])
+    }
 }
 
 /// The ends that are not well.
