@@ -14,7 +14,7 @@ const INSERT: &str = "INSERT INTO jobs (id, kind, args, queue, priority, schedul
 const BY_ID: &str = "SELECT id FROM jobs WHERE id = ?1";
 
 const BY_KEY: &str = "SELECT id FROM jobs WHERE unique_key = ?1
-    AND unique_key IS NOT NULL AND (unique_scope = 2 OR state IN ('available', 'running'))";
+    AND unique_key IS NOT NULL AND (unique_scope = 2 OR state = 'available' OR state = 'running')";
 
 /// Refuses what could not be leased again.
 pub(crate) fn check(job: &NewJob, max_args: usize) -> Result<(), StoreError> {

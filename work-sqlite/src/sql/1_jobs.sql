@@ -6,8 +6,9 @@ CREATE TABLE jobs (
     args ANY NOT NULL DEFAULT 'null',
     queue TEXT NOT NULL DEFAULT 'default',
     priority INTEGER NOT NULL DEFAULT 5,
-    state TEXT NOT NULL DEFAULT 'available'
-        CHECK (state IN ('available', 'running', 'completed', 'discarded', 'cancelled')),
+    -- Written out, since `IN` would build a table of the five for every row that is changed.
+    state TEXT NOT NULL DEFAULT 'available' CHECK (state = 'completed' OR state = 'running' OR state = 'available'
+        OR state = 'discarded' OR state = 'cancelled'),
     -- Instants are milliseconds since 1970. The default is one that old clients can evaluate.
     scheduled_at INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
     created_at INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
@@ -34,7 +35,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_ready ON jobs (queue, priority, scheduled_at, seq) WHERE state = 'available';
 CREATE INDEX jobs_leases ON jobs (lease_until) WHERE state = 'running';
 CREATE UNIQUE INDEX jobs_unique ON jobs (unique_key)
-    WHERE unique_key IS NOT NULL AND (unique_scope = 2 OR state IN ('available', 'running'));
+    WHERE unique_key IS NOT NULL AND (unique_scope = 2 OR state = 'available' OR state = 'running');
 
 -- The attempts that did not go well.
 CREATE TABLE attempts (
