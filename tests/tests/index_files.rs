@@ -41,8 +41,8 @@ fn every_file_is_indexed_once_and_the_totals_are_those_of_find_wc_and_sha256sum(
     for file in files {
         assert_eq!(expected[file["path"].as_str().unwrap()], file["sha256"].as_str().unwrap());
     }
-    let counts =
-        shell("find . -type f -print0 | xargs -0 -n1 wc -lwc | awk '{l+=$1; w+=$2; c+=$3} END {print l, w, c}'", &tree);
+    let sum = "awk '{l+=$1; w+=$2; c+=$3} END {printf \"%.0f %.0f %.0f\", l, w, c}'";
+    let counts = shell(&format!("find . -type f -print0 | xargs -0 -n1 wc -lwc | {sum}"), &tree);
     let totals = &report["totals"];
     assert_eq!(counts.trim(), format!("{} {} {}", totals["lines"], totals["words"], totals["bytes"]));
 }
