@@ -35,17 +35,17 @@ async fn a_handler_that_blocks_its_thread_keeps_its_lease() {
     let handler = move || {
         count.fetch_add(1, Ordering::SeqCst);
         // Longer than two leases, on the only thread of the runtime.
-        std::thread::sleep(Duration::from_millis(700));
+        std::thread::sleep(Duration::from_millis(4_500));
         std::future::ready(())
     };
     let runner = Runner::new(Arc::new(store.clone()), Router::new().route("test", handler));
-    let runner = runner.lease_for(Duration::from_millis(300));
+    let runner = runner.lease_for(Duration::from_secs(2));
     // Another one would take the job over as soon as its lease ends.
     let rescuer = std::thread::spawn({
         let store = store.clone();
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            for _ in 0..60 {
+            for _ in 0..400 {
                 std::thread::sleep(Duration::from_millis(10));
                 let rescued = runtime.block_on(store.rescue(10, 3)).unwrap();
                 assert_eq!(rescued.available + rescued.discarded, 0, "the lease lapsed");
@@ -85,7 +85,7 @@ async fn what_does_not_stop_is_named_and_given_back() {
     let token = started.clone();
     let handler = move || {
         token.cancel();
-        std::thread::sleep(Duration::from_millis(2_500));
+        std::thread::sleep(Duration::from_secs(5));
         std::future::ready(())
     };
     let runner = Runner::new(Arc::new(store.clone()), Router::new().route("test", handler));
