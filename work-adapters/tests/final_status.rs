@@ -166,6 +166,21 @@ async fn a_cancelled_job_is_499_for_all_of_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cancelled_job_is_499_whatever_status_its_handler_had_set_before() {
+    let log = Log::default();
+    let handler = |context: Context| async move {
+        context.set_status(Status::NO_RESPONSE);
+        std::future::pending::<()>().await;
+    };
+    let worker = LocalWorker::new(Router::new().route("handler", handler).layer(probe("layer", &log)));
+    let handle = worker.perform(Job::new("handler", ())).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(worker.cancel(handle.id()).await.unwrap());
+    assert_eq!(handle.outcome().await.unwrap().status(), Status::CANCELLED);
+    assert_eq!(*log.lock().unwrap(), [("layer", 499)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stock_timeout_is_408_outside_of_it() {
     let log = Log::default();
     let layers = ServiceBuilder::new()
