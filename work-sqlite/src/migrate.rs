@@ -13,12 +13,12 @@ pub(crate) const VERSION: i64 = STEPS.len() as i64;
 /// Refuses a database of a newer program, and one whose table `jobs` is another program's. Answers the version.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     let from_sqlite = |error| OpenError::from_sqlite(path.to_owned(), error);
+    // In this order: another process may migrate in between, and both tables come with one commit.
+    let has_jobs = has_table(connection, "jobs").map_err(from_sqlite)?;
     match version(connection).map_err(from_sqlite)? {
         Some(found) if found > VERSION => Err(OpenError::NewerSchema { path: path.to_owned(), found, known: VERSION }),
         Some(found) => Ok(found),
-        None if has_table(connection, "jobs").map_err(from_sqlite)? => {
-            Err(OpenError::Foreign { path: path.to_owned() })
-        }
+        None if has_jobs => Err(OpenError::Foreign { path: path.to_owned() }),
         None => Ok(0),
     }
 }

@@ -1,7 +1,8 @@
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use work_core::{Clock, DEFAULT_MAX_ARGS};
@@ -70,7 +71,20 @@ const MIN_SQLITE: i32 = 3_051_003;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the connection that writes: checks the path, makes the file, sets and verifies what durability rests on.
+///
+/// Two processes may do so at once. The change to WAL does not wait for another one's lock as statements do, so it is
+/// tried again for as long.
 pub(crate) fn writer(settings: &SqliteStoreBuilder) -> Result<Connection, OpenError> {
+    let start = Instant::now();
+    loop {
+        match open_writer(settings) {
+            Err(OpenError::Locked { .. }) if start.elapsed() < BUSY_TIMEOUT => thread::sleep(Duration::from_millis(5)),
+            opened => return opened,
+        }
+    }
+}
+
+fn open_writer(settings: &SqliteStoreBuilder) -> Result<Connection, OpenError> {
     let path = &settings.path;
     if rusqlite::version_number() < MIN_SQLITE {
         return Err(OpenError::OldSqlite { found: rusqlite::version() });

@@ -171,6 +171,17 @@ async fn the_store_opens_again_with_everything_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_file_can_be_opened_by_many_at_once() {
+    for _ in 0..20 {
+        let place = Place::new();
+        let opens: Vec<_> = (0..8).map(|_| tokio::spawn(SqliteStore::open(place.path()))).collect();
+        for open in opens {
+            open.await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_stores_on_one_file_lose_nothing_and_lease_nothing_twice() {
     let place = Place::new();
     let (one, two) = (place.open().await, place.open().await);
