@@ -144,6 +144,8 @@ thread_local! {
 /// A panic as an outcome.
 fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Outcome> {
     CATCHING.set(CATCHING.get() + 1);
+    // A panic that is passed on calls no hook: it must not get the place of an earlier one.
+    BACKTRACE.take();
     let result = catch_unwind(AssertUnwindSafe(run));
     CATCHING.set(CATCHING.get() - 1);
     result.map_err(|panic| {

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context as Poll_, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -143,7 +144,8 @@ where
         if this.sleep.is_none() {
             this.sleep.set(Some(sleep_until(limit.deadline)));
         }
-        if this.sleep.as_pin_mut().is_none_or(|sleep| sleep.poll(cx).is_pending()) {
+        // Unconstrained: a handler that used up the task's budget would keep the timer from being looked at.
+        if this.sleep.as_pin_mut().is_none_or(|sleep| pin!(unconstrained(sleep)).poll(cx).is_pending()) {
             return Poll::Pending;
         }
         // First the status, then the drop: the guards of inner layers record it.

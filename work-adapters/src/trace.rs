@@ -70,10 +70,11 @@ where
     fn call(&mut self, job: Job) -> Self::Future {
         let context = job.context().clone();
         let span = span(&job);
-        let future = span.in_scope(|| self.inner.call(job));
         // Nothing is measured if nobody listens, neither to the span nor to a failure.
         let heard = !span.is_disabled() || tracing::enabled!(tracing::Level::WARN);
         let seen = heard.then(|| Guard::new(context, Seen { span: span.clone(), start: Instant::now() }));
+        // The guard is there before the call: a handler may panic before it has a future.
+        let future = span.in_scope(|| self.inner.call(job));
         ResponseFuture { span, seen, future }
     }
 }

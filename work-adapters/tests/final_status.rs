@@ -218,3 +218,33 @@ async fn a_thousand_panics_leave_the_worker_as_it_was() {
     worker.stop().await;
     assert!(worker.is_empty());
 }
+
+#[tokio::test]
+async fn a_panic_that_is_passed_on_does_not_get_the_place_of_an_earlier_one() {
+    async fn handler(Args(pass_on): Args<bool>) {
+        if pass_on {
+            std::panic::resume_unwind(Box::new("passed on"));
+        }
+        assert!(std::panic::catch_unwind(|| panic!("caught inside")).is_err());
+    }
+    let worker = LocalWorker::new(Router::new().route("handler", handler).layer(CatchPanicLayer::new()));
+    let perform = async |pass_on| worker.perform(Job::new("handler", pass_on)).await.unwrap().outcome().await.unwrap();
+    assert_eq!(perform(false).await.status(), Status::SUCCESS);
+    let outcome = perform(true).await;
+    let error = outcome.error().unwrap();
+    assert_eq!((error.message.as_str(), error.backtrace.as_deref()), ("passed on", None));
+}
+
+#[tokio::test]
+async fn a_handler_that_never_rests_is_timed_out() {
+    async fn busy() {
+        loop {
+            tokio::task::consume_budget().await;
+        }
+    }
+    let worker = LocalWorker::new(Router::new().route("busy", busy).layer(TimeoutLayer::new()));
+    let job = Job::new("busy", ()).timeout(Duration::from_millis(20));
+    let outcome = worker.perform(job).await.unwrap().outcome();
+    let outcome = tokio::time::timeout(Duration::from_secs(20), outcome).await.unwrap().unwrap();
+    assert_eq!(outcome.status(), Status::TIMEOUT);
+}
