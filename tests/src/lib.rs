@@ -81,8 +81,14 @@ pub fn index_files() -> &'static Path {
 }
 
 /// The root of the repository.
+///
+/// # Panics
+///
+/// If it is not cargo that runs the tests.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    // At run time: `env!` would keep the folder of the first build, also in a copy of the repository.
+    let tests = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the tests are");
+    Path::new(&tests).join("..")
 }
 
 /// Runs a command line of a shell, in the C locale, and answers its standard output.

@@ -6,6 +6,7 @@ mod packages;
 mod tools;
 
 use std::env;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -17,9 +18,13 @@ cargo xtask test --list              name the lanes
 cargo xtask bench [NAME...] [--json] print speed as ratios to a raw limit, see work-bench";
 
 fn main() -> ExitCode {
-    // Every path below is relative to the root of the repository.
-    if let Some(root) = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent() {
-        let _ = env::set_current_dir(root);
+    // Every path below is relative to the root of the repository. Cargo says at run time where that is: `env!` would keep
+    // the folder of the first build, and cargo does not build again in a copy of the repository.
+    if let Some(root) = env::var_os("CARGO_MANIFEST_DIR").as_deref().and_then(|xtask| Path::new(xtask).parent())
+        && let Err(error) = env::set_current_dir(root)
+    {
+        eprintln!("{}: {error}", root.display());
+        return ExitCode::FAILURE;
     }
     let args: Vec<String> = env::args().skip(1).collect();
     match args.split_first() {
