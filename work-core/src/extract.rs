@@ -32,8 +32,8 @@ use crate::{BoxError, Context, Job, JobId, Parts};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `{Self}` as an argument from a router with state `{S}`",
-    label = "not an extractor",
-    note = "take the arguments as `Args<T>`, the router's state as `State<T>`, or `Context`, `Extension<T>`, `Attempt`, `JobId`"
+    label = "not an extractor: write `Args<{Self}>` for the job's arguments, `State<{Self}>` for the router's state",
+    note = "there are also `Context`, `Extension<T>`, `Attempt`, `JobId`, and what implements `FromJob<{S}>`"
 )]
 pub trait FromJob<S>: Sized {
     /// Why there is no such value; the [table](crate::status_of) turns it into a status.
@@ -87,8 +87,8 @@ pub struct State<T>(pub T);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "the router's state `{S}` has no `{Self}`",
-    label = "a handler takes `State<{Self}>`",
-    note = "give the router this state with `.with_state(…)`, or implement `FromRef<{S}> for {Self}`"
+    label = "taken from the router's state: give it a `{Self}` with `.with_state(…)`",
+    note = "a router has one state: if it has several parts, make it a struct and implement `FromRef<TheStruct> for {Self}`"
 )]
 pub trait FromRef<S> {
     /// Takes the part.

@@ -1,10 +1,10 @@
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{FnArg, Ident, ItemFn, ReturnType, Token, Type};
+use syn::{Ident, ItemFn, ReturnType, Token, Type};
 
-use crate::job::inner_type;
+use crate::function::{self, inner_type};
 
 /// `state = T`, or nothing.
 pub(crate) struct StateOption(Option<Type>);
@@ -16,46 +16,22 @@ impl Parse for StateOption {
         }
         let name: Ident = input.parse()?;
         if name != "state" {
-            return Err(syn::Error::new(name.span(), "unknown option; there is `state = T`"));
+            return Err(syn::Error::new(name.span(), format!("unknown option `{name}`; there is `state = T`")));
         }
         input.parse::<Token![=]>()?;
         input.parse().map(|state| Self(Some(state)))
     }
 }
 
-/// The function as it is, and what is wrong with it.
-pub(crate) fn expand(state: StateOption, function: &ItemFn) -> TokenStream {
-    let wrong = check(function).map_or_else(syn::Error::into_compile_error, |()| checks(state, function));
-    quote!(#function #wrong)
-}
-
-fn check(function: &ItemFn) -> syn::Result<()> {
-    let signature = &function.sig;
-    if signature.asyncness.is_none() {
-        return Err(syn::Error::new(signature.fn_token.span, "a handler is an async function: write `async fn`"));
-    }
-    if let Some(FnArg::Receiver(receiver)) = signature.inputs.first() {
-        return Err(syn::Error::new_spanned(
-            receiver,
-            "a handler is a free function: take what it needs as `State<T>`",
-        ));
-    }
-    match signature.inputs.iter().nth(12) {
-        Some(extra) => {
-            Err(syn::Error::new_spanned(extra, "a handler takes at most 12 arguments: put some into one type"))
-        }
-        None => Ok(()),
-    }
-}
-
-fn checks(state: StateOption, function: &ItemFn) -> TokenStream {
+/// The function as it is, and checks of each of its parts where it stands.
+pub(crate) fn expand(state: &StateOption, function: &ItemFn) -> syn::Result<TokenStream> {
+    function::check(function)?;
     // The bounds below cannot be written for a type that is not known.
     if !function.sig.generics.params.is_empty() {
-        return TokenStream::new();
+        return Ok(quote!(#function));
     }
-    let types: Vec<&Type> = function.sig.inputs.iter().filter_map(argument_type).collect();
-    let inferred = types.iter().find_map(|ty| inner_type(ty, "State")).map(|state| quote!(#state));
-    let state = state.0.map(|state| quote!(#state)).or(inferred).unwrap_or_else(|| quote!(()));
+    let types: Vec<&Type> = function::types(function).collect();
+    let state = router_state(state, &types)?;
     let arguments = types.iter().enumerate().map(|(at, ty)| {
         let check = format_ident!("argument_{at}");
         quote_spanned! {ty.span()=> fn #check() where #ty: ::work_core::FromJob<#state> {} }
@@ -68,23 +44,35 @@ fn checks(state: StateOption, function: &ItemFn) -> TokenStream {
     let values: Vec<Ident> = (0..types.len()).map(|at| format_ident!("a{at}")).collect();
     let future = quote_spanned! {span=>
         fn future(#(#values: #types),*) {
-            fn is_send<F: ::core::future::Future + Send>(_: F) {}
-            is_send(#name(#(#values),*));
+            // The compiler shows the name as the last word of its message, so it is the advice.
+            fn is_send_so_use_arc_or_drop_before_await<F: ::core::future::Future + Send>(_: F) {}
+            is_send_so_use_arc_or_drop_before_await(#name(#(#values),*));
         }
     };
-    quote! {
-        #[allow(dead_code, unreachable_code)]
+    Ok(quote! {
+        #function
+
+        #[allow(dead_code, deprecated, unreachable_code)]
         const _: () = {
             #(#arguments)*
             #result
             #future
         };
-    }
+    })
 }
 
-fn argument_type(argument: &FnArg) -> Option<&Type> {
-    match argument {
-        FnArg::Typed(argument) => Some(&argument.ty),
-        FnArg::Receiver(_) => None,
+/// The state that is given; else that of the `State<T>`, which says it only if all of them agree.
+fn router_state(given: &StateOption, types: &[&Type]) -> syn::Result<TokenStream> {
+    if let Some(state) = &given.0 {
+        return Ok(quote!(#state));
+    }
+    let mut states = types.iter().filter_map(|ty| inner_type(ty, "State"));
+    let Some(first) = states.next().map(ToTokens::to_token_stream) else { return Ok(quote!(())) };
+    match states.find(|ty| ty.to_token_stream().to_string() != first.to_string()) {
+        Some(other) => {
+            let message = "there are several states: say what the router has with `#[debug_handler(state = T)]`";
+            Err(syn::Error::new_spanned(other, message))
+        }
+        None => Ok(first),
     }
 }

@@ -1,19 +1,26 @@
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{FnArg, GenericArgument, ItemFn, PathArguments, Type};
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ItemFn;
+use syn::spanned::Spanned;
 
-use crate::options::{Options, checked_name};
+use crate::function::{self, inner_type};
+use crate::options::{Options, default_kind};
 
 /// The function, and a type of its name: an empty enum shares no namespace with a function, can be declared wherever a
 /// function can, and sees the same names.
 pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenStream> {
-    check(function)?;
+    function::check(function)?;
+    if let Some(generic) = function.sig.generics.params.first() {
+        let message = "a job has no type parameters and no lifetimes: its kind names one function";
+        return Err(syn::Error::new_spanned(generic, message));
+    }
     let (name, visibility) = (&function.sig.ident, &function.vis);
-    let kind = match &options.kind {
-        Some(kind) => kind.clone(),
-        None => checked_name(&syn::LitStr::new(&name.to_string(), name.span()))?,
-    };
-    let args = args(function).map_or_else(|| quote!(()), |args| quote!(#args));
+    let kind = options.kind.clone().map_or_else(|| default_kind(name, str::to_owned, "`kind = \"…\"`"), Ok)?;
+    let args = function::types(function).find_map(|ty| inner_type(ty, "Args"));
+    let span = args.map_or_else(Span::call_site, |args| Span::call_site().located_at(args.span()));
+    let args = args.map_or_else(|| quote!(()), |args| quote!(#args));
+    // Where the arguments stand, since that is where their missing `Serialize` is to be told.
+    let job = quote_spanned!(span=> ::work_core::Job::new(Self::KIND, args));
     let setters = setters(options);
     let about = format!("The jobs of kind `{}`, see the function of this name.", kind.value());
     Ok(quote! {
@@ -30,44 +37,12 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
             #visibility const KIND: &'static str = #kind;
 
             /// A job with these arguments.
+            #[must_use = "a job does nothing until a worker performs it"]
             #visibility fn job(args: #args) -> ::work_core::Job {
-                ::work_core::Job::new(Self::KIND, args) #setters
+                #job #setters
             }
         }
     })
-}
-
-fn check(function: &ItemFn) -> syn::Result<()> {
-    let signature = &function.sig;
-    if signature.asyncness.is_none() {
-        return Err(syn::Error::new(signature.fn_token.span, "a job is an async function: write `async fn`"));
-    }
-    if let Some(generic) = signature.generics.params.first() {
-        return Err(syn::Error::new_spanned(generic, "a job has no type parameters: its kind names one function"));
-    }
-    if let Some(FnArg::Receiver(receiver)) = signature.inputs.first() {
-        return Err(syn::Error::new_spanned(receiver, "a job is a free function: take what it needs as `State<T>`"));
-    }
-    Ok(())
-}
-
-/// The `T` of the argument of type `Args<T>`.
-fn args(function: &ItemFn) -> Option<&Type> {
-    function.sig.inputs.iter().find_map(|input| match input {
-        FnArg::Typed(argument) => inner_type(&argument.ty, "Args"),
-        FnArg::Receiver(_) => None,
-    })
-}
-
-/// The `T` of a type written as `name<T>`, whatever path leads to it.
-pub(crate) fn inner_type<'t>(ty: &'t Type, name: &str) -> Option<&'t Type> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last().filter(|segment| segment.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    match arguments.args.first() {
-        Some(GenericArgument::Type(inner)) => Some(inner),
-        _ => None,
-    }
 }
 
 fn setters(options: &Options) -> TokenStream {

@@ -2,17 +2,16 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, LitStr};
 
-use crate::options::checked_name;
+use crate::options::{checked_name, default_kind};
 
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     if let Some(generic) = input.generics.params.first() {
-        return Err(syn::Error::new_spanned(generic, "arguments have no type parameters: their kind names one type"));
+        let message =
+            "arguments have no type parameters and no lifetimes: their kind names one type that owns its data";
+        return Err(syn::Error::new_spanned(generic, message));
     }
     let name = &input.ident;
-    let kind = match kind(input)? {
-        Some(kind) => kind,
-        None => checked_name(&LitStr::new(&snake_case(&name.to_string()), name.span()))?,
-    };
+    let kind = kind(input)?.map_or_else(|| default_kind(name, snake_case, "`#[job(kind = \"…\")]`"), Ok)?;
     Ok(quote! {
         impl ::work_core::JobArgs for #name {
             const KIND: &'static str = #kind;
@@ -25,9 +24,12 @@ fn kind(input: &DeriveInput) -> syn::Result<Option<LitStr>> {
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("job")) {
         attribute.parse_nested_meta(|meta| {
             if !meta.path.is_ident("kind") {
-                return Err(meta.error("unknown option; there is `kind`"));
+                return Err(meta.error("unknown option; a type has `kind`, the others are of `#[job]` on a function"));
             }
-            kind = Some(checked_name(&meta.value()?.parse()?)?);
+            if kind.is_some() {
+                return Err(meta.error("`kind` is given twice"));
+            }
+            kind = Some(checked_name("kind", &meta.value()?.parse()?)?);
             Ok(())
         })?;
     }
@@ -49,4 +51,23 @@ fn snake_case(name: &str) -> String {
         snake.extend(sign.to_lowercase());
     }
     snake
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn capitals_in_a_row_are_one_word() {
+        for (name, snake) in [
+            ("Welcome", "welcome"),
+            ("SendHTTPMail", "send_http_mail"),
+            ("ParseV2", "parse_v2"),
+            ("V2Parse", "v2_parse"),
+            ("already_snake", "already_snake"),
+            ("A", "a"),
+        ] {
+            assert_eq!(snake_case(name), snake);
+        }
+    }
 }

@@ -1,17 +1,23 @@
 //! The macros of `work-core`, which re-exports them: use them from there.
 
 mod debug_handler;
+mod function;
 mod job;
 mod job_args;
 mod options;
 
 use proc_macro::TokenStream;
-use syn::parse_macro_input;
+use syn::ItemFn;
+use syn::parse::Parse;
 
 /// Makes an async function a job: keeps it as it is, and puts its kind and a constructor of jobs beside it.
 ///
 /// The options are all optional: `kind = "…"` (by default the function's name), `queue = "…"`, `max_attempts = 5`,
 /// `timeout = "30s"` (an integer and `ms`, `s`, `m`, `h` or `d`), `priority = 2`. They are checked when it is compiled.
+///
+/// What stands beside the function is a type of its name and visibility, with `KIND` and `job(args)`; it works inside of
+/// functions too, but not in an `impl`. The arguments are those of the parameter whose type is written `Args<T>`, `()` if
+/// there is none; an alias of `Args` is not recognised. Type parameters, lifetimes and `self` are refused.
 ///
 /// ```
 /// use work_core::{Args, Job, Router, job};
@@ -29,9 +35,7 @@ use syn::parse_macro_input;
 /// ```
 #[proc_macro_attribute]
 pub fn job(options: TokenStream, item: TokenStream) -> TokenStream {
-    let options = parse_macro_input!(options as options::Options);
-    let function = parse_macro_input!(item as syn::ItemFn);
-    finish(job::expand(&options, &function))
+    expand_attribute(options, item, job::expand)
 }
 
 /// Implements `JobArgs`: the kind is the type's name in snake case, or `#[job(kind = "…")]`.
@@ -52,13 +56,15 @@ pub fn job(options: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_derive(JobArgs, attributes(job))]
 pub fn derive_job_args(item: TokenStream) -> TokenStream {
-    finish(job_args::expand(&parse_macro_input!(item as syn::DeriveInput)))
+    let expanded = syn::parse(item).and_then(|input| job_args::expand(&input));
+    expanded.unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Says why a function is no handler: each argument, the result and the future are checked where they stand.
 ///
-/// Without optimisation only; otherwise it leaves no trace. The state of the router is taken from a `State<T>` argument,
-/// or from `#[debug_handler(state = T)]`.
+/// Only in builds with debug assertions; otherwise it leaves no trace. The state of the router is taken from a `State<T>`
+/// argument; give it with `#[debug_handler(state = T)]` if that is only a part of it, or if an extractor needs another.
+/// A function with type parameters is not checked, since its types are not known.
 ///
 /// ```
 /// use work_core::{Args, State, debug_handler};
@@ -73,11 +79,18 @@ pub fn debug_handler(options: TokenStream, item: TokenStream) -> TokenStream {
     if !cfg!(debug_assertions) {
         return item;
     }
-    let state = parse_macro_input!(options as debug_handler::StateOption);
-    let function = parse_macro_input!(item as syn::ItemFn);
-    finish(Ok(debug_handler::expand(state, &function)))
+    expand_attribute(options, item, debug_handler::expand)
 }
 
-fn finish(expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
-    expanded.unwrap_or_else(syn::Error::into_compile_error).into()
+/// What is wrong is said beside the item, which stays: its uses must not become further errors.
+fn expand_attribute<O: Parse>(
+    options: TokenStream,
+    item: TokenStream,
+    expand: impl FnOnce(&O, &ItemFn) -> syn::Result<proc_macro2::TokenStream>,
+) -> TokenStream {
+    let expanded = syn::parse(options).and_then(|options| expand(&options, &syn::parse(item.clone())?));
+    expanded.map_or_else(
+        |error| item.into_iter().chain(TokenStream::from(error.into_compile_error())).collect(),
+        TokenStream::from,
+    )
 }

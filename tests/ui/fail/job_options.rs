@@ -1,6 +1,6 @@
 //! Options of `#[job]` that cannot be.
 
-use work_core::job;
+use work_core::{Args, Job, job};
 
 #[job(kind = "no spaces")]
 async fn a() {}
@@ -17,4 +17,34 @@ async fn d() {}
 #[job]
 fn e() {}
 
-fn main() {}
+#[job(max_atempts = 3)]
+async fn f() {}
+
+#[job(priority = 10)]
+async fn g() {}
+
+#[job(queue = "a", queue = "b")]
+async fn h() {}
+
+#[job(queue)]
+async fn i() {}
+
+#[job]
+async fn j<T>() {}
+
+#[job]
+async fn _k() {}
+
+#[job]
+async fn l(Args(_): Args<u8>, Args(_): Args<u8>) {}
+
+struct Service;
+
+impl Service {
+    #[job]
+    async fn m(&self) {}
+}
+
+fn main() {
+    let _: Job = a::job(());
+}

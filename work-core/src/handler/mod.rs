@@ -35,9 +35,9 @@ use crate::{Job, Outcome};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of jobs for a router with state `{S}`",
-    label = "not an async fn of extractors",
+    label = "put `#[work_core::debug_handler]` on this function to see which part does not fit",
     note = "a handler is an `async fn` of at most 12 arguments, each an extractor (`Args<T>`, `State<S>`, `Context`, `Attempt` …), whose future is `Send` and whose result is an outcome",
-    note = "put `#[work_core::debug_handler]` on the function to see which part does not fit"
+    note = "if the macro finds nothing, the router has another state than the function takes: name the router's, `#[work_core::debug_handler(state = …)]`"
 )]
 pub trait Handler<M, S>: Clone + Send + Sync + 'static {
     /// What [`call`](Self::call) returns.
