@@ -1,3 +1,6 @@
+//! Panics as outcomes.
+
+use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -10,14 +13,19 @@ use std::task::{Context as Poll_, Poll};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
+use tracing::level_filters::LevelFilter;
 use work_core::store::ErrorRecord;
 use work_core::{BoxError, Context, Job, Outcome, Status, panic_text};
 
 /// Makes a panic of the handler an outcome: 500, with the text of the panic and a backtrace.
 ///
 /// Workers survive a panic without this layer too; with it, the layers outside see an ordinary outcome, and the place of
-/// the panic is kept with the attempt. A caught panic is logged once through `tracing` and is not printed to stderr:
-/// the first layer puts a hook before the process's panic hook, which every other panic goes through as ever.
+/// the panic is kept with the attempt. What is caught: panics when the inner service is called, polled and dropped.
+///
+/// The first layer of a process puts a hook before the panic hook that is there. A panic inside this layer is logged once
+/// through `tracing`, as ERROR, and is not passed on to the hook before, so it is not on stderr as well; only where no
+/// subscriber is installed at all, it is passed on. Every other panic goes to the hook before as ever. A panic that the
+/// handler catches by itself is logged as WARN; one that it resumes by `std::panic::resume_unwind` has no backtrace.
 ///
 /// ```
 /// use work_adapters::CatchPanicLayer;
@@ -64,6 +72,10 @@ pub struct CatchPanic<S> {
     inner: S,
 }
 
+impl<S> CatchPanic<S> {
+    inner_service_accessors!();
+}
+
 impl<S> Service<Job> for CatchPanic<S>
 where
     S: Service<Job, Response = Outcome>,
@@ -79,9 +91,9 @@ where
 
     fn call(&mut self, job: Job) -> Self::Future {
         let context = job.context().clone();
-        match catch(|| self.inner.call(job)) {
-            Ok(future) => ResponseFuture { future: Some(future), context, panicked: None },
-            Err(outcome) => ResponseFuture { future: None, context, panicked: Some(outcome) },
+        match catch(&context, || self.inner.call(job)) {
+            Ok(future) => ResponseFuture { future: Some(future), panicked: None, context },
+            Err(outcome) => ResponseFuture { future: None, panicked: Some(outcome), context },
         }
     }
 }
@@ -92,8 +104,19 @@ pin_project! {
         // `None` once it has ended, so that it is dropped where panics are caught.
         #[pin]
         future: Option<F>,
-        context: Context,
+        // What the call came to, if it panicked.
         panicked: Option<Outcome>,
+        context: Context,
+    }
+
+    impl<F> PinnedDrop for ResponseFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.future.is_some() {
+                // Nobody is left to take the outcome; the panic is logged.
+                drop(catch(this.context, || this.future.set(None)));
+            }
+        }
     }
 }
 
@@ -106,25 +129,20 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let polled = match this.future.as_mut().as_pin_mut() {
-            Some(future) => catch(|| future.poll(cx)),
-            None => Err(this.panicked.take().unwrap_or_else(|| Outcome::new(Status::INTERNAL_ERROR))),
+        let Some(future) = this.future.as_mut().as_pin_mut() else {
+            return this.panicked.take().map_or(Poll::Pending, |outcome| Poll::Ready(Ok(outcome)));
         };
-        let result = match polled {
+        let polled = match catch(this.context, || future.poll(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => result.map_err(Into::into),
-            Err(outcome) => {
-                this.context.set_status(Status::INTERNAL_ERROR);
-                Ok(outcome)
-            }
+            Ok(Poll::Ready(result)) => Ok(result.map_err(Into::into)),
+            Err(outcome) => Err(outcome),
         };
-        match catch(|| this.future.set(None)) {
-            Ok(()) => Poll::Ready(result),
-            Err(outcome) => {
-                this.context.set_status(Status::INTERNAL_ERROR);
-                Poll::Ready(Ok(outcome))
-            }
-        }
+        // The status is in the context by now, for the guards of inner layers. Of two panics the first is told.
+        let dropped = catch(this.context, || this.future.set(None));
+        Poll::Ready(match (polled, dropped) {
+            (Err(outcome), _) | (Ok(_), Err(outcome)) => Ok(outcome),
+            (Ok(result), Ok(())) => result,
+        })
     }
 }
 
@@ -137,26 +155,56 @@ impl<F> fmt::Debug for ResponseFuture<F> {
 thread_local! {
     /// How many `catch` are on the stack of this thread.
     static CATCHING: Cell<u32> = const { Cell::new(0) };
-    /// Where the last panic inside a `catch` came from.
-    static BACKTRACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The last panic inside the innermost `catch`.
+    static LAST: RefCell<Option<Place>> = const { RefCell::new(None) };
 }
 
-/// A panic as an outcome.
-fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Outcome> {
+/// A thread that is about to end has no place left, which is as good as none.
+fn replace_last(place: Option<Place>) -> Option<Place> {
+    LAST.try_with(|last| last.replace(place)).ok().flatten()
+}
+
+/// Where a panic came from.
+struct Place {
+    location: String,
+    /// Its symbols are looked up when it is written, which is after the hook.
+    backtrace: Backtrace,
+}
+
+/// A panic as an outcome, whose status is in the context.
+fn catch<T>(context: &Context, run: impl FnOnce() -> T) -> Result<T, Outcome> {
+    // A panic may be on its way already, if this drops something while a `catch` further out unwinds.
+    let outer = replace_last(None);
     CATCHING.set(CATCHING.get() + 1);
-    // A panic that is passed on calls no hook: it must not get the place of an earlier one.
-    BACKTRACE.take();
     let result = catch_unwind(AssertUnwindSafe(run));
     CATCHING.set(CATCHING.get() - 1);
-    result.map_err(|panic| {
-        let message = panic_text(&*panic);
-        let mut error = ErrorRecord::new(message);
-        if let Some(backtrace) = BACKTRACE.take() {
-            error = error.with_backtrace(backtrace);
+    let place = replace_last(outer);
+    match result {
+        Ok(value) => {
+            if let Some(Place { location, .. }) = place {
+                tracing::warn!(job.id = context.job_id().map(display), location, "a handler caught a panic");
+            }
+            Ok(value)
         }
-        tracing::error!(panic = error.message, "a handler panicked");
-        Outcome::new(Status::INTERNAL_ERROR).with_error(error)
-    })
+        Err(panic) => {
+            context.set_status(Status::INTERNAL_ERROR);
+            Err(outcome(context, panic, place))
+        }
+    }
+}
+
+fn outcome(context: &Context, panic: Box<dyn Any + Send>, place: Option<Place>) -> Outcome {
+    let mut error = ErrorRecord::new(panic_text(&*panic));
+    // What was thrown may panic when it is dropped.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(second);
+    }
+    let location = place.as_ref().map(|place| place.location.as_str());
+    tracing::error!(job.id = context.job_id().map(display), panic = error.message, location, "a handler panicked");
+    if let Some(Place { location, backtrace }) = place {
+        error = error.with_backtrace(format!("panicked at {location}\n{backtrace}"));
+    }
+    Outcome::new(Status::INTERNAL_ERROR).with_error(error)
 }
 
 fn install_hook() {
@@ -164,12 +212,14 @@ fn install_hook() {
     HOOK.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if CATCHING.get() == 0 {
-                return previous(info);
+            let caught = CATCHING.get() > 0;
+            if !caught || LevelFilter::current() == LevelFilter::OFF {
+                previous(info);
             }
-            let place = info.location().map(ToString::to_string).unwrap_or_default();
-            let backtrace = format!("panicked at {place}\n{}", Backtrace::force_capture());
-            BACKTRACE.set(Some(backtrace));
+            if caught {
+                let location = info.location().map(ToString::to_string).unwrap_or_default();
+                replace_last(Some(Place { location, backtrace: Backtrace::force_capture() }));
+            }
         }));
     });
 }

@@ -9,7 +9,8 @@ pub(crate) struct Guard<O: Observe> {
 
 /// What a layer does at the end of an execution.
 pub(crate) trait Observe {
-    fn ended(&mut self, status: Status, outcome: Option<&Outcome>);
+    /// `result` is what the service answered, if it did.
+    fn ended(&mut self, status: Status, result: Option<&Result<Outcome, BoxError>>);
 }
 
 impl<O: Observe> Guard<O> {
@@ -17,10 +18,14 @@ impl<O: Observe> Guard<O> {
         Self { context: Some(context), observer }
     }
 
+    pub(crate) const fn observer(&self) -> &O {
+        &self.observer
+    }
+
     /// The service has answered.
     pub(crate) fn end(&mut self, result: &Result<Outcome, BoxError>) {
         if self.context.take().is_some() {
-            self.observer.ended(status_of_result(result), result.as_ref().ok());
+            self.observer.ended(status_of_result(result), Some(result));
         }
     }
 }
@@ -28,9 +33,9 @@ impl<O: Observe> Guard<O> {
 impl<O: Observe> Drop for Guard<O> {
     fn drop(&mut self) {
         let Some(context) = self.context.take() else { return };
-        let unwinding = std::thread::panicking();
+        // The panic comes first: a handler may have set a status and panicked then, and that ends with 500.
         let status = match context.status() {
-            _ if unwinding => Status::INTERNAL_ERROR,
+            _ if std::thread::panicking() => Status::INTERNAL_ERROR,
             Some(status) => status,
             None => Status::CANCELLED,
         };

@@ -1,24 +1,24 @@
 #![doc = include_str!("../README.md")]
 
-mod catch_panic;
+#[macro_use]
+mod accessors;
 mod guard;
+
+pub mod trace;
+
 #[cfg(feature = "metrics")]
 pub mod metrics;
-mod timeout;
-mod trace;
 
+pub mod timeout;
+
+pub mod catch_panic;
+
+#[doc(inline)]
 pub use catch_panic::{CatchPanic, CatchPanicLayer};
 #[cfg(feature = "metrics")]
 #[doc(inline)]
 pub use metrics::{Metrics, MetricsLayer};
+#[doc(inline)]
 pub use timeout::{DEFAULT_TIMEOUT, Timeout, TimeoutLayer};
+#[doc(inline)]
 pub use trace::{Trace, TraceLayer};
-
-/// The futures of the services here.
-pub mod future {
-    pub use crate::catch_panic::ResponseFuture as CatchPanicFuture;
-    #[cfg(feature = "metrics")]
-    pub use crate::metrics::ResponseFuture as MetricsFuture;
-    pub use crate::timeout::ResponseFuture as TimeoutFuture;
-    pub use crate::trace::ResponseFuture as TraceFuture;
-}

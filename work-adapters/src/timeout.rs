@@ -1,3 +1,5 @@
+//! An end for attempts that take too long.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -14,8 +16,9 @@ use work_core::{BoxError, Context, Job, Outcome, Status};
 
 /// Ends an attempt that takes longer than the job's own timeout, or the layer's default: 408.
 ///
-/// The handler is dropped at its await; one that blocks its thread is not reached until it gives the thread back. The
-/// end of the time is in the context as [`deadline`](work_core::Context::deadline).
+/// The time counts from the call, and its end is in the context as [`deadline`](work_core::Context::deadline). When it is
+/// up the handler is dropped at its await; one that blocks its thread is not reached until it gives the thread back. A
+/// job that ends without waiting costs no timer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -81,6 +84,10 @@ impl<S> Layer<S> for TimeoutLayer {
 pub struct Timeout<S> {
     inner: S,
     default: Option<Duration>,
+}
+
+impl<S> Timeout<S> {
+    inner_service_accessors!();
 }
 
 impl<S> Service<Job> for Timeout<S>

@@ -1,3 +1,6 @@
+//! One span for each execution, and one event at its end.
+
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -7,16 +10,21 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::Span;
 use tracing::field::Empty;
-use work_core::{BoxError, Job, Outcome, Status};
+use tracing::{Level, Span};
+use work_core::{BoxError, Job, JobId, Kind, Outcome, Status};
 
 use crate::guard::{Guard, Observe};
 
 /// Opens one span `job` for each execution, and logs one event at its end.
 ///
-/// The span has the fields `job.id`, `job.kind`, `job.queue`, `job.attempt`, and `job.status` from the end on. The event
-/// is DEBUG for an attempt that ended well, and WARN with the error for one that did not. Arguments are never logged.
+/// Both have the target `work_adapters::trace`. The span is INFO and has the fields `job.id`, `job.kind`, `job.queue`,
+/// `job.attempt`, `otel.kind` (`consumer`), `otel.name` (`process` and the queue), and from the end on `job.status`. The
+/// handler and the layers inside are called, polled and dropped within it.
+///
+/// The event has `job.status`, `elapsed`, and for a failure `error`. It is WARN for a failure, whether it is retried or
+/// not, and DEBUG for what ended well, was cancelled (499) or put off (429). Where the span itself is filtered out, the
+/// WARN says which job it was. Arguments are never logged. With no subscriber that wants either, nothing is measured.
 ///
 /// ```
 /// use work_adapters::TraceLayer;
@@ -54,6 +62,10 @@ pub struct Trace<S> {
     inner: S,
 }
 
+impl<S> Trace<S> {
+    inner_service_accessors!();
+}
+
 impl<S> Service<Job> for Trace<S>
 where
     S: Service<Job, Response = Outcome>,
@@ -68,55 +80,84 @@ where
     }
 
     fn call(&mut self, job: Job) -> Self::Future {
-        let context = job.context().clone();
-        let span = span(&job);
-        // Nothing is measured if nobody listens, neither to the span nor to a failure.
-        let heard = !span.is_disabled() || tracing::enabled!(tracing::Level::WARN);
-        let seen = heard.then(|| Guard::new(context, Seen { span: span.clone(), start: Instant::now() }));
-        // The guard is there before the call: a handler may panic before it has a future.
-        let future = span.in_scope(|| self.inner.call(job));
-        ResponseFuture { span, seen, future }
+        // Made before the call: it may panic.
+        let seen = seen(&job);
+        let entered = seen.as_ref().map(|seen| seen.observer().span.enter());
+        let future = self.inner.call(job);
+        drop(entered);
+        ResponseFuture { future: Some(future), seen }
     }
 }
 
-fn span(job: &Job) -> Span {
+/// `None` if nobody listens, neither to the span nor to a failure: then nothing is measured.
+fn seen(job: &Job) -> Option<Guard<Seen>> {
     let parts = job.parts();
-    tracing::info_span!(
+    let span = tracing::info_span!(
         "job",
         otel.kind = "consumer",
+        otel.name = %format_args!("process {}", parts.queue),
         job.id = %parts.id,
         job.kind = parts.kind.as_str(),
         job.queue = parts.queue.as_str(),
         job.attempt = job.context().attempt(),
         job.status = Empty,
-    )
+    );
+    let nameless = span.is_disabled();
+    (!nameless || tracing::enabled!(Level::WARN)).then(|| {
+        let job_of_event = nameless.then(|| (parts.id, parts.kind.clone()));
+        Guard::new(job.context().clone(), Seen { span, start: Instant::now(), job: job_of_event })
+    })
 }
 
 struct Seen {
     span: Span,
     start: Instant,
+    /// For the event, if there is no span to say it.
+    job: Option<(JobId, Kind)>,
 }
 
 impl Observe for Seen {
-    fn ended(&mut self, status: Status, outcome: Option<&Outcome>) {
+    fn ended(&mut self, status: Status, result: Option<&Result<Outcome, BoxError>>) {
         let elapsed = self.start.elapsed();
         self.span.record("job.status", status.code());
-        let error = outcome.and_then(Outcome::error).map(|error| error.message.as_str());
-        self.span.in_scope(|| match error {
-            _ if status.is_complete() => tracing::debug!(job.status = status.code(), ?elapsed, "job ended"),
-            Some(error) => tracing::warn!(job.status = status.code(), ?elapsed, error, "job failed"),
-            None => tracing::warn!(job.status = status.code(), ?elapsed, "job failed"),
-        });
+        let _entered = self.span.enter();
+        if status.is_complete() || matches!(status, Status::CANCELLED | Status::TOO_MANY) {
+            tracing::debug!(job.status = status.code(), ?elapsed, "job ended");
+            return;
+        }
+        tracing::warn!(
+            job.id = self.job.as_ref().map(|(id, _)| display(id)),
+            job.kind = self.job.as_ref().map(|(_, kind)| kind.as_str()),
+            job.status = status.code(),
+            ?elapsed,
+            error = result.and_then(error_text).as_deref(),
+            "job failed"
+        );
+    }
+}
+
+fn error_text(result: &Result<Outcome, BoxError>) -> Option<Cow<'_, str>> {
+    match result {
+        Ok(outcome) => outcome.error().map(|error| error.message.as_str().into()),
+        Err(error) => Some(error.to_string().into()),
     }
 }
 
 pin_project! {
     /// The future of a [`Trace`].
     pub struct ResponseFuture<F> {
-        span: Span,
-        seen: Option<Guard<Seen>>,
+        // `None` once it has ended, so that it is dropped within the span and before the end is seen.
         #[pin]
-        future: F,
+        future: Option<F>,
+        seen: Option<Guard<Seen>>,
+    }
+
+    impl<F> PinnedDrop for ResponseFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _entered = this.seen.as_ref().map(|seen| seen.observer().span.enter());
+            this.future.set(None);
+        }
     }
 }
 
@@ -128,10 +169,13 @@ where
     type Output = Result<Outcome, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         let result = {
-            let _entered = this.span.enter();
-            ready!(this.future.poll(cx)).map_err(Into::into)
+            let _entered = this.seen.as_ref().map(|seen| seen.observer().span.enter());
+            let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Pending };
+            let result = ready!(future.poll(cx)).map_err(Into::into);
+            this.future.set(None);
+            result
         };
         if let Some(seen) = this.seen {
             seen.end(&result);
@@ -142,6 +186,6 @@ where
 
 impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("span", &self.span).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
