@@ -4,20 +4,26 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use work_core::store::{CancelOutcome, ErrorRecord, LeaseKey, Rescued};
-use work_core::{JobId, Status};
+use work_core::{JobId, MAX_ATTEMPTS, Status};
 
 use crate::settle::{Ended, end, record};
 use crate::store::Shared;
 
 const EXTEND: &str = "UPDATE jobs SET lease_until = ?3
-    WHERE seq = ?1 AND fence = ?2 AND state = 'running' AND cancel_requested = 0";
+    WHERE seq = ?1 AND fence = ?2 AND id = ?4 AND state = 'running' AND cancel_requested = 0";
 
-const EXPIRED: &str = "SELECT seq, crashes + 1, cancel_requested FROM jobs INDEXED BY jobs_leases
-    WHERE state = 'running' AND lease_until < ?1 ORDER BY lease_until LIMIT ?2";
+/// A row that runs without an end of its lease was written by hand; nobody holds it.
+const EXPIRED: &str = "SELECT * FROM (
+        SELECT seq, crashes, cancel_requested <> 0 FROM jobs INDEXED BY jobs_leases
+        WHERE state = 'running' AND lease_until < ?1 ORDER BY lease_until LIMIT ?2)
+    UNION ALL SELECT seq, crashes, cancel_requested <> 0 FROM jobs INDEXED BY jobs_leases
+        WHERE state = 'running' AND lease_until IS NULL
+    LIMIT ?2";
 
-const CRASHED: &str = "UPDATE jobs SET crashes = crashes + 1 WHERE seq = ?1";
+const CRASHED: &str = "UPDATE jobs SET crashes = ?2 WHERE seq = ?1";
 
-const TAKE_BACK: &str = "UPDATE jobs SET state = 'available', attempt = attempt - 1, lease_until = NULL WHERE seq = ?1";
+const TAKE_BACK: &str = "UPDATE jobs SET state = 'available', attempt = max(attempt - 1, 0), lease_until = NULL
+    WHERE seq = ?1";
 
 const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499, finished_at = ?2
     WHERE id = ?1 AND state = 'available'";
@@ -25,7 +31,7 @@ const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499,
 const CANCEL_RUNNING: &str = "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND state = 'running'";
 
 const RETRY: &str = "UPDATE OR IGNORE jobs SET state = 'available', scheduled_at = ?2, finished_at = NULL, crashes = 0,
-    cancel_requested = 0, max_attempts = max(max_attempts, attempt + 1)
+    cancel_requested = 0, attempt = min(attempt, ?3 - 1), max_attempts = min(max(max_attempts, attempt + 1), ?3)
     WHERE id = ?1 AND state IN ('discarded', 'cancelled')";
 
 pub(crate) fn extend(
@@ -37,7 +43,13 @@ pub(crate) fn extend(
     let mut statement = connection.prepare_cached(EXTEND)?;
     let mut held = Vec::with_capacity(leases.len());
     for key in leases {
-        if statement.execute(params![key.row, key.fence.0.cast_signed(), until])? == 1 {
+        if statement.execute(params![
+            key.row,
+            key.fence.0.cast_signed(),
+            until,
+            key.id.as_uuid().as_bytes().as_slice()
+        ])? == 1
+        {
             held.push(*key);
         }
     }
@@ -50,7 +62,7 @@ pub(crate) fn rescue(
     (limit, max_crashes): &(usize, u32),
 ) -> rusqlite::Result<Rescued> {
     let now = shared.now();
-    let expired: Vec<(i64, u32, bool)> = connection
+    let expired: Vec<(i64, i64, bool)> = connection
         .prepare_cached(EXPIRED)?
         .query_map(params![now, i64::try_from(*limit).unwrap_or(i64::MAX)], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -58,12 +70,13 @@ pub(crate) fn rescue(
         .collect::<Result<_, _>>()?;
     let mut rescued = Rescued::default();
     for (seq, crashes, cancelled) in expired {
-        connection.prepare_cached(CRASHED)?.execute([seq])?;
+        let crashes = crashes.clamp(0, i64::from(u32::MAX) - 1) + 1;
+        connection.prepare_cached(CRASHED)?.execute([seq, crashes])?;
         let error = ErrorRecord::new("crashed: the attempt ended without a report");
         record(connection, seq, Status::INTERNAL_ERROR, &error, now)?;
         if cancelled {
             end(connection, seq, Ended::Cancelled, Status::CANCELLED, now)?;
-        } else if crashes >= *max_crashes {
+        } else if crashes >= i64::from(*max_crashes) {
             end(connection, seq, Ended::Discarded, Status::INTERNAL_ERROR, now)?;
             rescued.discarded += 1;
         } else {
@@ -96,7 +109,7 @@ fn cancel_one(connection: &Connection, id: JobId, now: i64) -> rusqlite::Result<
 /// Another job may hold the unique key by now; then this one stays where it is.
 pub(crate) fn retry(connection: &Connection, shared: &Shared, id: &JobId) -> rusqlite::Result<bool> {
     let id = id.as_uuid().as_bytes().as_slice();
-    let retried = connection.prepare_cached(RETRY)?.execute(params![id, shared.now()])? == 1;
+    let retried = connection.prepare_cached(RETRY)?.execute(params![id, shared.now(), MAX_ATTEMPTS])? == 1;
     if retried {
         shared.made_available();
     }

@@ -55,6 +55,14 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The file, or one beside it, cannot be opened: usually a matter of permissions.
+    #[error("{}: cannot be opened; this user must be able to read and write the file and its folder ({source})", path.display())]
+    NoAccess {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The disk is full.
     #[error("{}: the disk is full; free some space", path.display())]
     DiskFull {
@@ -110,6 +118,7 @@ impl OpenError {
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => Self::NotSqlite { path },
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::NoAccess { path, source: error.into() },
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path },
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path },
@@ -121,10 +130,32 @@ impl OpenError {
 /// Where in a transaction an error came up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// Before the first request of it ran.
+    Begin,
     /// Before the commit: everything was rolled back.
     Run,
     /// In the commit itself.
     Commit,
+}
+
+/// A transaction that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) phase: Phase,
+    pub(crate) error: rusqlite::Error,
+    /// Which request of it failed, if it failed in one.
+    pub(crate) at: usize,
+}
+
+impl Failed {
+    pub(crate) const fn new(phase: Phase, error: rusqlite::Error) -> Self {
+        Self { phase, error, at: 0 }
+    }
+}
+
+/// An error that is not SQLite's own, in the form of one.
+pub(crate) fn failure(code: std::ffi::c_int, text: &impl ToString) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(text.to_string()))
 }
 
 /// What a failed transaction means to who asked for it.

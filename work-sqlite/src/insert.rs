@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use work_core::store::{Inserted, NewJob};
@@ -25,15 +27,20 @@ pub(crate) fn check(job: &NewJob, max_args: usize) -> Result<(), StoreError> {
 }
 
 pub(crate) fn insert(connection: &Connection, shared: &Shared, jobs: &[NewJob]) -> rusqlite::Result<Vec<Inserted>> {
-    let now = shared.now();
+    let answers = insert_rows(connection, shared.now(), jobs)?;
+    if answers.iter().any(|answer| matches!(answer, Inserted::New(_))) {
+        shared.made_available();
+    }
+    Ok(answers)
+}
+
+/// Part of a transaction that somebody else ends.
+pub(crate) fn insert_rows(connection: &Connection, now: i64, jobs: &[NewJob]) -> rusqlite::Result<Vec<Inserted>> {
     let mut statement = connection.prepare_cached(INSERT)?;
     let mut answers = Vec::with_capacity(jobs.len());
     for job in jobs {
         let stored = insert_one(&mut statement, job, now)?;
         answers.push(if stored { Inserted::New(job.parts.id) } else { Inserted::Duplicate(holder(connection, job)?) });
-    }
-    if answers.iter().any(|answer| matches!(answer, Inserted::New(_))) {
-        shared.made_available();
     }
     Ok(answers)
 }
@@ -57,13 +64,18 @@ fn insert_one(statement: &mut CachedStatement<'_>, job: &NewJob, now: i64) -> ru
         parts.scheduled_at.map_or(now, millis),
         now,
         parts.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
-        parts.timeout.map(|timeout| i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)),
+        parts.timeout.map(whole_millis),
         parts.expires_at.map(millis),
         parts.unique.as_ref().map(work_core::Unique::key),
         scope,
         headers,
     ])?;
     Ok(stored == 1)
+}
+
+/// Rounded up: a timeout is never zero.
+fn whole_millis(timeout: Duration) -> i64 {
+    i64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
 fn holder(connection: &Connection, job: &NewJob) -> rusqlite::Result<JobId> {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, params};
 use work_core::store::{Fence, Lease, LeaseKey, Leased, Want};
-use work_core::{Queue, Status};
+use work_core::{DEFAULT_MAX_ATTEMPTS, Queue, Status};
 
 use crate::row::{self, BadRow, COLUMNS, Stored, WIDTH, instant};
 use crate::settle::{Ended, end, record};
@@ -11,14 +11,16 @@ use crate::store::Shared;
 /// The next level of priority that has jobs. With one level after the other, a million jobs that are due later cost
 /// nothing: each level is one place in the index.
 const NEXT_LEVEL: &str = "SELECT min(priority) FROM jobs INDEXED BY jobs_ready
-    WHERE state = 'available' AND queue = ?1 AND priority > ?2";
+    WHERE state = 'available' AND queue = ?1 AND priority >= ?2";
 
 const NEXT_DUE: &str = "SELECT scheduled_at FROM jobs INDEXED BY jobs_ready
     WHERE state = 'available' AND queue = ?1 AND priority = ?2 ORDER BY scheduled_at LIMIT 1";
 
 fn lease_sql() -> String {
     format!(
-        "UPDATE jobs SET state = 'running', attempt = attempt + 1, fence = fence + 1, lease_until = ?1, worker = ?2
+        // `min`, since a sum that is no longer an integer would be refused, and with it every job beside this one.
+        "UPDATE jobs SET state = 'running', attempt = min(attempt, 9223372036854775806) + 1,
+            fence = min(fence, 9223372036854775806) + 1, lease_until = ?1, worker = ?2
          WHERE seq IN (
              SELECT seq FROM jobs INDEXED BY jobs_ready
              WHERE state = 'available' AND queue = ?3 AND priority = ?4 AND scheduled_at <= ?5
@@ -38,7 +40,7 @@ pub(crate) fn lease(connection: &Connection, shared: &Shared, want: &Want) -> ru
     }
     if leased.jobs.len() < want.limit {
         let next = next_due(connection, &want.queues)?;
-        leased.next_due_in = next.map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or(0)));
+        leased.next_due_in = next.map(|at| Duration::from_millis(u64::try_from(at.saturating_sub(now)).unwrap_or(0)));
     }
     Ok(leased)
 }
@@ -53,13 +55,12 @@ struct Leasing<'c> {
 
 impl Leasing<'_> {
     fn queue(&mut self, queue: &Queue, leased: &mut Leased) -> rusqlite::Result<()> {
-        let mut level = -1;
-        while leased.jobs.len() < self.want.limit {
-            match next_level(self.connection, queue, level)? {
-                Some(next) => level = next,
-                None => break,
-            }
+        // From the lowest number there is: a row with a priority out of range must be found to be refused.
+        let mut from = Some(i64::MIN);
+        while let Some(least) = from.filter(|_| leased.jobs.len() < self.want.limit) {
+            let Some(level) = next_level(self.connection, queue, least)? else { break };
             while leased.jobs.len() < self.want.limit && self.level(queue, level, leased)? > 0 {}
+            from = level.checked_add(1);
         }
         Ok(())
     }
@@ -82,10 +83,10 @@ impl Leasing<'_> {
                 continue;
             }
             match row::job(row)? {
-                Ok(stored) if stored.job.parts.expires_at.is_some_and(|at| at.timestamp_millis() <= self.now) => {
-                    bad.push((stored.seq, BadRow("it expired before it started".into())));
-                }
-                Ok(stored) => found.push(stored),
+                Ok(stored) => match refused(&stored, self.now) {
+                    Some(why) => bad.push((stored.seq, why)),
+                    None => found.push(stored),
+                },
                 Err(why) => bad.push((row.get(0)?, why)),
             }
         }
@@ -109,6 +110,19 @@ impl Leasing<'_> {
     }
 }
 
+/// Why a job that can be read is not started all the same.
+fn refused(stored: &Stored, now: i64) -> Option<BadRow> {
+    let parts = &stored.job.parts;
+    let most = parts.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS);
+    if parts.expires_at.is_some_and(|at| at.timestamp_millis() <= now) {
+        Some(BadRow("it expired before it started".into()))
+    } else if stored.attempt > most {
+        Some(BadRow(format!("this would be attempt {} of at most {most}", stored.attempt)))
+    } else {
+        None
+    }
+}
+
 fn leased_job(stored: Stored, until: i64) -> Lease {
     Lease {
         key: LeaseKey { id: stored.job.parts.id, fence: Fence(stored.fence), row: stored.seq },
@@ -119,17 +133,18 @@ fn leased_job(stored: Stored, until: i64) -> Lease {
     }
 }
 
-fn next_level(connection: &Connection, queue: &Queue, after: i64) -> rusqlite::Result<Option<i64>> {
-    connection.prepare_cached(NEXT_LEVEL)?.query_row(params![queue.as_str(), after], |row| row.get(0))
+fn next_level(connection: &Connection, queue: &Queue, least: i64) -> rusqlite::Result<Option<i64>> {
+    connection.prepare_cached(NEXT_LEVEL)?.query_row(params![queue.as_str(), least], |row| row.get(0))
 }
 
 /// When the first job of these queues that is not due yet will be.
 fn next_due(connection: &Connection, queues: &[Queue]) -> rusqlite::Result<Option<i64>> {
     let mut earliest: Option<i64> = None;
     for queue in queues {
-        let mut level = -1;
-        while let Some(next) = next_level(connection, queue, level)? {
-            level = next;
+        let mut from = Some(i64::MIN);
+        while let Some(least) = from {
+            let Some(level) = next_level(connection, queue, least)? else { break };
+            from = level.checked_add(1);
             let mut statement = connection.prepare_cached(NEXT_DUE)?;
             let at: i64 = statement.query_row(params![queue.as_str(), level], |row| row.get(0))?;
             earliest = Some(earliest.map_or(at, |before| before.min(at)));

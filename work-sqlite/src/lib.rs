@@ -2,7 +2,10 @@
 
 mod change;
 mod error;
+#[cfg(test)]
+mod faults;
 mod insert;
+mod insert_in;
 mod inspect;
 mod lease;
 mod migrate;
@@ -11,7 +14,10 @@ mod row;
 mod settle;
 mod store;
 mod thread;
+mod watch;
+mod writer;
 
 pub use error::OpenError;
+pub use insert_in::insert_in;
 pub use open::{Durability, SqliteStoreBuilder};
 pub use store::SqliteStore;

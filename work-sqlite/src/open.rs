@@ -1,11 +1,12 @@
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
-use work_core::{Clock, DEFAULT_MAX_ARGS};
+use work_core::{Clock, DEFAULT_MAX_ARGS, JobId};
 
 use crate::SqliteStore;
 use crate::error::OpenError;
@@ -75,10 +76,20 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Two processes may do so at once. The change to WAL does not wait for another one's lock as statements do, so it is
 /// tried again for as long.
 pub(crate) fn writer(settings: &SqliteStoreBuilder) -> Result<Connection, OpenError> {
+    if rusqlite::version_number() < MIN_SQLITE {
+        return Err(OpenError::OldSqlite { found: rusqlite::version() });
+    }
+    make_file(&settings.path)?;
+    writer_again(settings)
+}
+
+/// Opens the connection that writes once more. A file that is gone by now is not made anew: its jobs would be gone with it.
+pub(crate) fn writer_again(settings: &SqliteStoreBuilder) -> Result<Connection, OpenError> {
     let start = Instant::now();
     loop {
         match open_writer(settings) {
             Err(OpenError::Locked { .. }) if start.elapsed() < BUSY_TIMEOUT => thread::sleep(Duration::from_millis(5)),
+            Err(OpenError::NoAccess { path, .. }) if is_read_only(&path) => return Err(OpenError::ReadOnly { path }),
             opened => return opened,
         }
     }
@@ -86,10 +97,6 @@ pub(crate) fn writer(settings: &SqliteStoreBuilder) -> Result<Connection, OpenEr
 
 fn open_writer(settings: &SqliteStoreBuilder) -> Result<Connection, OpenError> {
     let path = &settings.path;
-    if rusqlite::version_number() < MIN_SQLITE {
-        return Err(OpenError::OldSqlite { found: rusqlite::version() });
-    }
-    make_file(path)?;
     let mut connection = connect(path)?;
     // Before the first setting: a file that is refused is left as it was.
     check(&connection, path)?;
@@ -118,8 +125,21 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
     open().map_err(|error| OpenError::from_sqlite(path.to_owned(), error))
 }
 
+/// Whether nothing can be made beside the file, which SQLite has to: it only says that it cannot open something.
+fn is_read_only(path: &Path) -> bool {
+    let probe = path.with_file_name(format!(".{}", JobId::new()));
+    match std::fs::create_dir(&probe) {
+        Ok(()) => std::fs::remove_dir(&probe).is_err(),
+        Err(error) => matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied),
+    }
+}
+
+/// Held while a file is made: closing it would take the locks of another thread that uses it already.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// Makes an empty file that only its owner can read, if there is none.
 fn make_file(path: &Path) -> Result<(), OpenError> {
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let path_buf = path.to_owned();
     if path.as_os_str() == ":memory:" || path.as_os_str().is_empty() {
         return Err(OpenError::InMemory { path: path_buf });
@@ -167,6 +187,10 @@ fn set_up(connection: &Connection, settings: &SqliteStoreBuilder) -> Result<(), 
         let found = found.to_string();
         return Err(OpenError::NotDurable { path: path.clone(), setting: "synchronous", found, needed });
     }
+    // Without these, macOS answers before the disk has written.
+    let to_the_disk = settings.durability == Durability::PowerLoss;
+    connection.pragma_update(None, "fullfsync", to_the_disk).map_err(from_sqlite)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", to_the_disk).map_err(from_sqlite)?;
     // A WAL that once grew large gives its space back.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(from_sqlite)?;
     connection.pragma_update(None, "cache_size", -16_000).map_err(from_sqlite)

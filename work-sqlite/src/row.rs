@@ -46,7 +46,9 @@ pub(crate) fn job(row: &Row<'_>) -> rusqlite::Result<Result<Stored, BadRow>> {
     if let Err(error) = Job::validate_parts(&parts) {
         return Ok(Err(BadRow(error.to_string())));
     }
-    let (Ok(attempt), Ok(fence)) = (u32::try_from(row.get::<_, i64>(8)?), u64::try_from(row.get::<_, i64>(10)?)) else {
+    // The largest fence has no successor, so it is never handed out.
+    let fence = u64::try_from(row.get::<_, i64>(10)?).ok().filter(|fence| *fence < i64::MAX as u64);
+    let (Ok(attempt), Some(fence)) = (u32::try_from(row.get::<_, i64>(8)?), fence) else {
         return Ok(Err(BadRow("the column `attempt` or `fence` is out of range".into())));
     };
     let (scheduled_at, created_at) = (row.get(6)?, instant(row.get(7)?));
@@ -62,7 +64,8 @@ fn parts(row: &Row<'_>, id: JobId) -> rusqlite::Result<Parts> {
     let timeout: Option<i64> = row.get(11)?;
     parts.timeout = timeout.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
     parts.expires_at = row.get::<_, Option<i64>>(12)?.map(instant);
-    if let Some(key) = row.get::<_, Option<String>>(13)? {
+    if row.get_ref(13)? != ValueRef::Null {
+        let key = text(13)?;
         let kept = row.get::<_, Option<i64>>(14)? == Some(2);
         parts.unique = Some(if kept { Unique::while_kept(key) } else { Unique::new(key) });
     }

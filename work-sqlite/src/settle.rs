@@ -6,15 +6,16 @@ use crate::insert::{insert, text_or_bytes};
 use crate::row::millis;
 use crate::store::Shared;
 
-/// Every settlement goes by row and fence, and only while the row is running.
+/// Every settlement goes by row and fence, and only while the row is running. The id is compared too, since SQLite
+/// gives the number of a deleted row to the next one.
 const COMPLETE: &str = "UPDATE jobs SET state = 'completed', status = ?3, output = ?4, finished_at = ?5,
-    lease_until = NULL WHERE seq = ?1 AND fence = ?2 AND state = 'running'";
+    lease_until = NULL WHERE seq = ?1 AND fence = ?2 AND id = ?6 AND state = 'running'";
 
 const END: &str = "UPDATE jobs SET state = ?4, status = ?3, finished_at = ?5, lease_until = NULL
-    WHERE seq = ?1 AND fence = ?2 AND state = 'running'";
+    WHERE seq = ?1 AND fence = ?2 AND id = ?6 AND state = 'running'";
 
 const AGAIN: &str = "UPDATE jobs SET state = 'available', status = ?3, scheduled_at = ?4, attempt = attempt - ?5,
-    lease_until = NULL WHERE seq = ?1 AND fence = ?2 AND state = 'running'";
+    lease_until = NULL WHERE seq = ?1 AND fence = ?2 AND id = ?6 AND state = 'running'";
 
 const END_ROW: &str = "UPDATE jobs SET state = ?2, status = ?3, finished_at = ?4, lease_until = NULL WHERE seq = ?1";
 
@@ -60,20 +61,22 @@ impl Settling<'_> {
     /// Answers how many rows had this lease: one, or none if it is no longer current.
     fn change(&mut self, done: &Settle) -> rusqlite::Result<usize> {
         let (seq, fence, status) = (done.key.row, done.key.fence.0.cast_signed(), done.status.code());
-        let now = self.now;
+        let (now, id) = (self.now, done.key.id.as_uuid().as_bytes().as_slice());
         let (at, refund) = match &done.settlement {
             Settlement::Complete { output } => {
                 let output = output.as_deref().map(text_or_bytes);
-                return self.complete.execute(params![seq, fence, status, output, now]);
+                return self.complete.execute(params![seq, fence, status, output, now, id]);
             }
-            Settlement::Cancel => return self.end.execute(params![seq, fence, status, Ended::Cancelled.name(), now]),
+            Settlement::Cancel => {
+                return self.end.execute(params![seq, fence, status, Ended::Cancelled.name(), now, id]);
+            }
             Settlement::Retry { at } => (*at, 0),
             Settlement::Snooze { at } => (*at, 1),
             // A settlement that this version does not know must not run again by itself.
-            _ => return self.end.execute(params![seq, fence, status, Ended::Discarded.name(), now]),
+            _ => return self.end.execute(params![seq, fence, status, Ended::Discarded.name(), now, id]),
         };
         self.shared.made_available();
-        self.again.execute(params![seq, fence, status, millis(at), refund])
+        self.again.execute(params![seq, fence, status, millis(at), refund, id])
     }
 }
 

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -34,7 +35,10 @@ use crate::{SqliteStoreBuilder, change, insert, inspect, lease, settle};
 #[derive(Clone)]
 pub struct SqliteStore {
     writer: Sender,
+    /// For one job, which somebody waits for.
     reader: Sender,
+    /// For many, which takes a while.
+    lister: Sender,
     shared: Arc<Shared>,
     path: PathBuf,
 }
@@ -46,6 +50,10 @@ pub(crate) struct Shared {
     /// Set inside a transaction that makes jobs available; told to `arrived` after the commit.
     changed: AtomicBool,
     arrived: Notify,
+    /// How many wait for `arrived`.
+    waiters: AtomicUsize,
+    /// The thread that writes, which looks at the file as long as somebody waits.
+    writer: OnceLock<Thread>,
 }
 
 impl Shared {
@@ -64,8 +72,47 @@ impl Shared {
 
     pub(crate) fn wake_if_changed(&self) {
         if self.changed.swap(false, Ordering::Relaxed) {
-            self.arrived.notify_waiters();
+            self.wake();
         }
+    }
+
+    pub(crate) fn wake(&self) {
+        self.arrived.notify_waiters();
+    }
+
+    pub(crate) fn writer_is(&self, thread: Thread) {
+        let _ = self.writer.set(thread);
+    }
+
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiters.load(Ordering::SeqCst) > 0
+    }
+
+    /// Registers at its first poll.
+    async fn arrival(&self) {
+        let arrived = self.arrived.notified();
+        let _waiting = Waiting::new(self);
+        arrived.await;
+    }
+}
+
+/// Counts somebody as waiting, until it is dropped.
+struct Waiting<'s>(&'s Shared);
+
+impl<'s> Waiting<'s> {
+    fn new(shared: &'s Shared) -> Self {
+        if shared.waiters.fetch_add(1, Ordering::SeqCst) == 0
+            && let Some(writer) = shared.writer.get()
+        {
+            writer.unpark();
+        }
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiters.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -90,46 +137,48 @@ impl SqliteStore {
         &self.path
     }
 
+    #[cfg(test)]
+    pub(crate) const fn reader(&self) -> &Sender {
+        &self.reader
+    }
+
     pub(crate) async fn start(settings: SqliteStoreBuilder) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared {
             clock: settings.clock.clone(),
             max_args: settings.max_args,
             changed: AtomicBool::new(false),
             arrived: Notify::new(),
+            waiters: AtomicUsize::new(0),
+            writer: OnceLock::new(),
         });
         let path = settings.path.clone();
         let writer = thread::writer(settings.clone(), shared.clone()).await?;
-        let reader = thread::reader(settings, shared.clone()).await?;
-        Ok(Self { writer, reader, shared, path })
+        let reader = thread::reader(settings.clone(), shared.clone()).await?;
+        let lister = thread::reader(settings, shared.clone()).await?;
+        Ok(Self { writer, reader, lister, shared, path })
     }
 
-    fn write<I: Send + 'static, A: Send + 'static>(
+    pub(crate) fn write<I: Send + 'static, A: Send + 'static>(
         &self,
+        rows: usize,
         input: I,
         run: fn(&Connection, &Shared, &I) -> rusqlite::Result<A>,
     ) -> BoxFuture<'_, Result<A, StoreError>> {
-        call(&self.writer, input, run)
-    }
-
-    fn read<I: Send + 'static, A: Send + 'static>(
-        &self,
-        input: I,
-        run: fn(&Connection, &Shared, &I) -> rusqlite::Result<A>,
-    ) -> BoxFuture<'_, Result<A, StoreError>> {
-        call(&self.reader, input, run)
+        call(&self.writer, rows, input, run)
     }
 }
 
 /// Hands a request to a thread and waits for its answer. Dropping the future before the hand-over does nothing at
 /// all, after it loses only the answer.
-fn call<I: Send + 'static, A: Send + 'static>(
+pub(crate) fn call<I: Send + 'static, A: Send + 'static>(
     thread: &Sender,
+    rows: usize,
     input: I,
     run: fn(&Connection, &Shared, &I) -> rusqlite::Result<A>,
 ) -> BoxFuture<'_, Result<A, StoreError>> {
     Box::pin(async move {
         let (reply, answer) = oneshot::channel();
-        let request = Box::new(Call { input, run, answer: None, reply });
+        let request = Box::new(Call { input, rows, run, answer: None, reply });
         thread.send(request).await.map_err(|_| StoreError::closed())?;
         answer.await.map_err(|error| StoreError::unknown("the thread of the store went away", error))?
     })
@@ -140,49 +189,49 @@ impl Store for SqliteStore {
         if let Err(error) = jobs.iter().try_for_each(|job| insert::check(job, self.shared.max_args)) {
             return Box::pin(std::future::ready(Err(error)));
         }
-        self.write(jobs, |connection, shared, jobs| insert::insert(connection, shared, jobs))
+        self.write(jobs.len(), jobs, |connection, shared, jobs| insert::insert(connection, shared, jobs))
     }
 
     fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
-        self.write(want, lease::lease)
+        self.write(want.limit, want, lease::lease)
     }
 
     fn extend(&self, leases: Vec<LeaseKey>, lease_for: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
-        self.write((leases, lease_for), change::extend)
+        self.write(leases.len(), (leases, lease_for), change::extend)
     }
 
     fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
-        self.write(done, |connection, shared, done| settle::settle(connection, shared, done))
+        self.write(done.len(), done, |connection, shared, done| settle::settle(connection, shared, done))
     }
 
     fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {
-        self.write((limit, max_crashes), change::rescue)
+        self.write(limit, (limit, max_crashes), change::rescue)
     }
 
     fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>> {
-        self.write(ids, |connection, shared, ids| change::cancel(connection, shared, ids))
+        self.write(ids.len(), ids, |connection, shared, ids| change::cancel(connection, shared, ids))
     }
 
     fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {
-        Box::pin(self.shared.arrived.notified())
+        Box::pin(self.shared.arrival())
     }
 }
 
 impl Inspect for SqliteStore {
     fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
-        self.read(id, inspect::get)
+        call(&self.reader, 1, id, inspect::get)
     }
 
     fn list(&self, filter: JobFilter, after: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Page, StoreError>> {
-        self.read((filter, after, limit), inspect::list)
+        call(&self.lister, 1, (filter, after, limit), inspect::list)
     }
 
     fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
-        self.read(filter, inspect::counts)
+        call(&self.lister, 1, filter, inspect::counts)
     }
 
     fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.write(id, change::retry)
+        self.write(1, id, change::retry)
     }
 }
 
