@@ -3,13 +3,11 @@ use std::time::Instant;
 /// Anything that stops a measurement.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// One figure.
-pub(crate) struct Figure {
+/// A benchmark: one line, or a few.
+pub(crate) struct Bench {
     pub(crate) name: &'static str,
-    /// What the ratio should be at least.
-    pub(crate) goal: f64,
     pub(crate) what: &'static str,
-    pub(crate) measure: fn() -> Result<Pairs, BoxError>,
+    pub(crate) run: fn(&Printer) -> Result<(), BoxError>,
 }
 
 /// Rates of neighbouring runs: ours, and the raw limit, each in jobs a second.
@@ -19,16 +17,29 @@ pub(crate) struct Pairs(Vec<(f64, f64)>);
 const RUNS: usize = 5;
 
 impl Pairs {
-    /// Runs ours and the raw limit in turn; each answers how many jobs it did.
+    /// Runs ours and the raw limit in turn.
     pub(crate) fn measure(
-        mut ours: impl FnMut() -> Result<Timed, BoxError>,
-        mut raw: impl FnMut() -> Result<Timed, BoxError>,
+        ours: impl FnMut() -> Result<Timed, BoxError>,
+        raw: impl FnMut() -> Result<Timed, BoxError>,
     ) -> Result<Self, BoxError> {
-        ours()?;
-        raw()?;
-        let pairs = (0..RUNS).map(|_| Ok((ours()?.0, raw()?.0))).collect::<Result<_, BoxError>>()?;
-        Ok(Self(pairs))
+        Ok(in_turn(ours, raw)?.into_iter().map(|(ours, raw)| (ours.0, raw.0)).collect())
     }
+}
+
+impl FromIterator<(f64, f64)> for Pairs {
+    fn from_iter<I: IntoIterator<Item = (f64, f64)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+/// Runs one and the other in turn, after a warm-up of both.
+pub(crate) fn in_turn<T>(
+    mut ours: impl FnMut() -> Result<T, BoxError>,
+    mut raw: impl FnMut() -> Result<T, BoxError>,
+) -> Result<Vec<(T, T)>, BoxError> {
+    ours()?;
+    raw()?;
+    (0..RUNS).map(|_| Ok((ours()?, raw()?))).collect()
 }
 
 /// The rate of a run.
@@ -50,32 +61,66 @@ impl Timed {
 pub(crate) fn time(jobs: u64, run: impl FnOnce() -> Result<(), BoxError>) -> Result<Timed, BoxError> {
     let start = Instant::now();
     run()?;
-    Ok(Timed(jobs as f64 / start.elapsed().as_secs_f64()))
+    Ok(Timed::of(jobs, start.elapsed().as_secs_f64()))
 }
 
-impl Figure {
-    pub(crate) fn print(&self, json: bool) -> Result<(), BoxError> {
-        let Pairs(pairs) = (self.measure)()?;
-        let of = |value: fn(&(f64, f64)) -> f64| sorted(pairs.iter().map(value).collect());
-        let (ours, raw, ratios) = (of(|pair| pair.0), of(|pair| pair.1), of(|pair| pair.0 / pair.1));
-        let (ratio, goal) = (median(&ratios), self.goal);
-        let (low, high) = (ratios.first().copied().unwrap_or(ratio), ratios.last().copied().unwrap_or(ratio));
-        let (ours, raw, name) = (median(&ours), median(&raw), self.name);
-        if json {
-            let line = serde_json::json!({
-                "name": name, "ratio": ratio, "goal": goal, "ours": ours, "raw": raw, "low": low, "high": high,
-            });
-            println!("{line}");
-        } else {
-            println!(
-                "bench {name}: ratio {ratio:.2} (goal ≥ {goal}), ours {ours:.0}/s, raw {raw:.0}/s [{low:.2}..{high:.2}]"
-            );
+/// How a rate is shown.
+#[derive(Clone, Copy)]
+pub(crate) enum Unit {
+    /// Jobs a second.
+    Rate,
+    /// Microseconds a job.
+    Micros,
+}
+
+impl Unit {
+    fn value(self, rate: f64) -> f64 {
+        match self {
+            Self::Rate => rate,
+            Self::Micros => 1e6 / rate,
         }
-        Ok(())
+    }
+
+    const fn sign(self) -> &'static str {
+        match self {
+            Self::Rate => "/s",
+            Self::Micros => " µs",
+        }
     }
 }
 
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+/// Prints figures, and says what is to be measured.
+pub(crate) struct Printer {
+    pub(crate) json: bool,
+    /// Also what takes minutes.
+    pub(crate) full: bool,
+}
+
+impl Printer {
+    /// Prints one figure. The goal is the least that the ratio should be; without one the figure only informs.
+    pub(crate) fn line(&self, name: &str, goal: Option<f64>, unit: Unit, Pairs(pairs): &Pairs) {
+        let of = |value: fn(&(f64, f64)) -> f64| sorted(pairs.iter().map(value).collect());
+        let (ours, raw, ratios) = (of(|pair| pair.0), of(|pair| pair.1), of(|pair| pair.0 / pair.1));
+        let (ratio, ours, raw) = (median(&ratios), unit.value(median(&ours)), unit.value(median(&raw)));
+        let (low, high) = (ratios.first().copied().unwrap_or(ratio), ratios.last().copied().unwrap_or(ratio));
+        let sign = unit.sign();
+        if self.json {
+            let line = serde_json::json!({
+                "name": name, "ratio": ratio, "goal": goal, "ours": ours, "raw": raw, "spread": [low, high],
+                "unit": sign.trim(),
+            });
+            println!("{line}");
+        } else {
+            let goal = goal.map_or("no goal".to_owned(), |goal| format!("goal ≥ {goal}"));
+            println!(
+                "bench {name}: ratio {ratio:.2} ({goal}), ours {ours:.0}{sign}, raw {raw:.0}{sign} [{low:.2}..{high:.2}]"
+            );
+        }
+    }
+}
+
+/// In ascending order.
+pub(crate) fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values
 }
@@ -84,7 +129,7 @@ fn median(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// A runtime as `#[tokio::main]` makes it.
+/// A runtime as `#[tokio::main]` makes it, with two threads wherever it runs.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, BoxError> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }

@@ -10,9 +10,15 @@ use work_adapters::{CatchPanicLayer, MetricsLayer, TimeoutLayer, TraceLayer};
 use work_core::handler::HandlerService;
 use work_core::{Args, BoxError as JobError, Job, LocalWorker, Outcome, Router, State, Worker};
 
-use crate::figure::{BoxError, Pairs, Timed, runtime, time};
+use crate::figure::{Bench, BoxError, Pairs, Printer, Timed, Unit, runtime, time};
 
-const JOBS: u64 = 400_000;
+pub(crate) const PERFORM: Bench = Bench {
+    name: "local_perform",
+    what: "LocalWorker with four layers, against a channel, a semaphore and a task for each job",
+    run: perform,
+};
+
+const JOBS: u64 = 1_000_000;
 
 /// Jobs at once, in both.
 const CONCURRENCY: usize = 1_000;
@@ -53,8 +59,9 @@ where
         .into_inner()
 }
 
-pub(crate) fn perform() -> Result<Pairs, BoxError> {
-    Pairs::measure(ours, raw)
+fn perform(printer: &Printer) -> Result<(), BoxError> {
+    printer.line("local_perform", Some(0.7), Unit::Rate, &Pairs::measure(ours, raw)?);
+    Ok(())
 }
 
 fn ours() -> Result<Timed, BoxError> {

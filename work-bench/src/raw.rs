@@ -3,12 +3,18 @@
 use std::path::Path;
 
 use rusqlite::{Connection, params};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::figure::BoxError;
 
 /// The arguments of a job, 52 bytes.
 pub(crate) const PAYLOAD: &str = r#"{"user":"ann@example.org","template":"welcome-2026"}"#;
+
+/// A row to insert, and whom to tell after the commit.
+pub(crate) struct Row<R> {
+    pub(crate) args: String,
+    pub(crate) reply: R,
+}
 
 const SCHEMA: &str = "
     CREATE TABLE jobs (
@@ -28,10 +34,10 @@ pub(crate) fn open(path: &Path) -> Result<Connection, BoxError> {
     Ok(connection)
 }
 
-fn insert(connection: &Connection) -> rusqlite::Result<()> {
+fn insert(connection: &Connection, args: &str) -> rusqlite::Result<()> {
     let sql = "INSERT INTO jobs (kind, queue, args, state, priority, scheduled_at, created_at, attempt, max_attempts)
         VALUES ('noop', 'default', ?1, 0, 5, ?2, ?2, 0, 25)";
-    connection.prepare_cached(sql)?.execute(params![PAYLOAD, 1_800_000_000_000_i64]).map(drop)
+    connection.prepare_cached(sql)?.execute(params![args, 1_800_000_000_000_i64]).map(drop)
 }
 
 fn begin(connection: &Connection) -> rusqlite::Result<()> {
@@ -45,24 +51,22 @@ fn commit(connection: &Connection) -> rusqlite::Result<()> {
 pub(crate) fn insert_batches(connection: &Connection, jobs: u64, batch: u64) -> Result<(), BoxError> {
     for _ in 0..jobs / batch {
         begin(connection)?;
-        (0..batch).try_for_each(|_| insert(connection))?;
+        (0..batch).try_for_each(|_| insert(connection, PAYLOAD))?;
         commit(connection)?;
     }
     Ok(())
 }
 
-/// A thread that puts everything that waits into one transaction, and answers after the commit.
-pub(crate) fn group_commit(connection: Connection) -> mpsc::Sender<oneshot::Sender<()>> {
-    let (sender, mut requests) = mpsc::channel::<oneshot::Sender<()>>(4096);
+/// A thread that puts everything that waits into one transaction, and tells each row's owner after the commit.
+pub(crate) fn group_commit<R: Send + 'static>(connection: Connection, tell: fn(R)) -> mpsc::Sender<Row<R>> {
+    let (sender, mut rows) = mpsc::channel::<Row<R>>(4096);
     std::thread::spawn(move || -> rusqlite::Result<()> {
         let mut group = Vec::new();
-        while requests.blocking_recv_many(&mut group, 4096) > 0 {
+        while rows.blocking_recv_many(&mut group, 4096) > 0 {
             begin(&connection)?;
-            group.iter().try_for_each(|_| insert(&connection))?;
+            group.iter().try_for_each(|row| insert(&connection, &row.args))?;
             commit(&connection)?;
-            for reply in group.drain(..) {
-                let _ = reply.send(());
-            }
+            group.drain(..).for_each(|row| tell(row.reply));
         }
         Ok(())
     });
