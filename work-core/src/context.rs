@@ -3,14 +3,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::handle::Completion;
+use crate::handle::{Completion, Ticket};
 use crate::store::Fence;
-use crate::{JobId, Status};
+use crate::timings::{JobTimings, Times};
+use crate::{JobId, Kind, Status};
 
 /// What belongs to one execution of a job. Cheap to clone; every clone is the same context.
 ///
@@ -50,11 +52,14 @@ struct Shared {
 }
 
 /// Which execution this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Run {
-    pub(crate) id: Option<JobId>,
+    pub(crate) job: Option<(JobId, Kind)>,
     pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
     pub(crate) fence: Option<Fence>,
+    /// Where the handle of the job looks, if not here.
+    pub(crate) origin: Option<Ticket>,
 }
 
 #[derive(Default)]
@@ -62,13 +67,14 @@ struct Bag {
     values: BTreeMap<String, Box<dyn Any + Send + Sync>>,
     extensions: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     progress: Option<f32>,
+    times: Option<Times>,
 }
 
 impl Context {
     /// A context of the first attempt of no particular job: for tests of layers and handlers.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(Run { id: None, attempt: 1, fence: None })
+        Self::of(Run { job: None, attempt: 1, max_attempts: 1, fence: None, origin: None })
     }
 
     pub(crate) fn of(run: Run) -> Self {
@@ -100,13 +106,30 @@ impl Context {
     /// The job, if this is the context of one.
     #[must_use]
     pub fn job_id(&self) -> Option<JobId> {
-        self.shared.run.id
+        self.shared.run.job.as_ref().map(|(id, _)| *id)
+    }
+
+    /// The kind of the job, if this is the context of one.
+    #[must_use]
+    pub fn kind(&self) -> Option<&Kind> {
+        self.shared.run.job.as_ref().map(|(_, kind)| kind)
+    }
+
+    /// The id, to be borrowed for as long as the context.
+    pub(crate) fn job_id_ref(&self) -> Option<&JobId> {
+        self.shared.run.job.as_ref().map(|(id, _)| id)
     }
 
     /// Which attempt this is, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.shared.run.attempt
+    }
+
+    /// How many attempts the job may have.
+    #[must_use]
+    pub fn max_attempts(&self) -> u32 {
+        self.shared.run.max_attempts
     }
 
     /// Which of the worker's slots it runs in, from 0.
@@ -171,6 +194,31 @@ impl Context {
         self.bag().as_ref()?.progress
     }
 
+    /// Where the time went until now, if the worker takes times.
+    #[must_use]
+    pub fn timings(&self) -> Option<JobTimings> {
+        self.bag().as_ref()?.times.as_ref().map(Times::until_now)
+    }
+
+    /// Says that a rate limit held the execution back for so long; for layers.
+    pub fn add_throttled(&self, time: Duration) {
+        if let Some(times) = self.bag().as_mut().and_then(|bag| bag.times.as_mut()) {
+            times.throttled += time;
+        }
+    }
+
+    /// Says that the execution waited for a slot of a concurrency limit for so long; for layers.
+    pub fn add_waiting(&self, time: Duration) {
+        if let Some(times) = self.bag().as_mut().and_then(|bag| bag.times.as_mut()) {
+            times.waiting += time;
+        }
+    }
+
+    /// Starts taking times.
+    pub(crate) fn start_times(&self, queued: Duration) {
+        self.bag().get_or_insert_default().times = Some(Times::started(queued));
+    }
+
     /// Tells the execution to stop: the token fires, and the handler is dropped at its next await.
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::SeqCst);
@@ -203,6 +251,15 @@ impl Context {
         self.is_cancelled()
     }
 
+    pub(crate) fn origin(&self) -> Option<&Ticket> {
+        self.shared.run.origin.as_ref()
+    }
+
+    /// True if both are the context of one execution.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     pub(crate) fn completion(&self) -> &Completion {
         &self.shared.completion
     }
@@ -221,7 +278,11 @@ impl Default for Context {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("status", &self.status()).field("run", &self.shared.run).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("status", &self.status())
+            .field("job", &self.shared.run.job)
+            .field("attempt", &self.shared.run.attempt)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,13 +1,10 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as Poll_, Poll};
-
-use futures_util::task::AtomicWaker;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as Poll_, Poll, Waker};
 
 use crate::error::WaitError;
 use crate::store::BoxFuture;
+use crate::worker::Delayed;
 use crate::{Context, JobId, Outcome};
 
 /// A job that was accepted. Drop it and the job goes on; await [`outcome`](Self::outcome) to see how it ends.
@@ -27,8 +24,26 @@ pub enum Accepted {
 }
 
 enum Wait {
-    Local(Context),
+    Local(Ticket),
     Store(Arc<dyn Waits>),
+}
+
+/// Whoever keeps the completion of a job in process.
+#[derive(Clone)]
+pub(crate) enum Ticket {
+    /// The context of its first execution.
+    Context(Context),
+    /// A job that is not due yet, for which there is no context.
+    Delayed(Arc<Delayed>),
+}
+
+impl Ticket {
+    pub(crate) fn completion(&self) -> &Completion {
+        match self {
+            Self::Context(context) => context.completion(),
+            Self::Delayed(delayed) => delayed.completion(),
+        }
+    }
 }
 
 /// Who knows the outcome of a stored job.
@@ -37,8 +52,8 @@ pub(crate) trait Waits: Send + Sync {
 }
 
 impl JobHandle {
-    pub(crate) fn local(id: JobId, context: Context) -> Self {
-        Self { id, accepted: Accepted::New, wait: Wait::Local(context) }
+    pub(crate) const fn local(id: JobId, accepted: Accepted, ticket: Ticket) -> Self {
+        Self { id, accepted, wait: Wait::Local(ticket) }
     }
 
     pub(crate) fn stored(id: JobId, accepted: Accepted, store: Arc<dyn Waits>) -> Self {
@@ -68,7 +83,9 @@ impl JobHandle {
     /// Dropping the future loses the answer, not the job.
     pub async fn outcome(self) -> Result<Outcome, WaitError> {
         match self.wait {
-            Wait::Local(context) => LocalOutcome { id: self.id, context }.await,
+            Wait::Local(ticket) => {
+                std::future::poll_fn(|cx| ticket.completion().poll(cx)).await.ok_or(WaitError::WorkerGone(self.id))
+            }
             Wait::Store(store) => store.wait(self.id).await,
         }
     }
@@ -80,71 +97,110 @@ impl fmt::Debug for JobHandle {
     }
 }
 
-struct LocalOutcome {
-    id: JobId,
-    context: Context,
-}
-
-impl Future for LocalOutcome {
-    type Output = Result<Outcome, WaitError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
-        let completion = self.context.completion();
-        completion.waiter.register(cx.waker());
-        match completion.take() {
-            Some(Some(outcome)) => Poll::Ready(Ok(outcome)),
-            Some(None) => Poll::Ready(Err(WaitError::WorkerGone(self.id))),
-            None => Poll::Pending,
-        }
-    }
-}
-
-/// Where an execution leaves its outcome for the one handle that may wait for it. Part of the context, so that a job
-/// costs no allocation for it.
+/// Where an execution leaves its outcome for the handles that may wait for it. Part of the context, so that a job costs
+/// no allocation for it.
 #[derive(Default)]
-pub(crate) struct Completion {
-    slot: Mutex<Slot>,
-    waiter: AtomicWaker,
-}
+pub(crate) struct Completion(Mutex<Slot>);
 
+/// The common case is one handle, or none.
 #[derive(Default)]
 enum Slot {
     #[default]
     Open,
+    Awaited(Waker),
+    /// Several handles may wait: all of them are woken, and none takes the outcome away.
+    Shared(Box<Shared>),
     Done(Outcome),
     /// Nobody is left to finish it.
     Gone,
 }
 
+#[derive(Default)]
+struct Shared {
+    wakers: Vec<Waker>,
+    end: Option<End>,
+}
+
+enum End {
+    Done(Outcome),
+    Gone,
+}
+
 impl Completion {
     pub(crate) fn finish(&self, outcome: Outcome) {
-        self.put(Slot::Done(outcome));
+        self.put(End::Done(outcome));
     }
 
     /// The worker went away; an outcome that is there stays.
     pub(crate) fn abandon(&self) {
-        self.put(Slot::Gone);
+        self.put(End::Gone);
     }
 
-    fn put(&self, slot: Slot) {
-        let mut now = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*now, Slot::Open) {
-            *now = slot;
-            drop(now);
-            self.waiter.wake();
-        }
+    /// From now on several handles may wait.
+    pub(crate) fn share(&self) {
+        let mut slot = self.lock();
+        let shared = match std::mem::take(&mut *slot) {
+            Slot::Open => Shared::default(),
+            Slot::Awaited(waker) => Shared { wakers: vec![waker], end: None },
+            Slot::Shared(shared) => *shared,
+            Slot::Done(outcome) => Shared { wakers: Vec::new(), end: Some(End::Done(outcome)) },
+            Slot::Gone => Shared { wakers: Vec::new(), end: Some(End::Gone) },
+        };
+        *slot = Slot::Shared(Box::new(shared));
     }
 
-    /// `None` while open, `Some(None)` if it never will be done.
-    fn take(&self) -> Option<Option<Outcome>> {
-        let mut now = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *now, Slot::Gone) {
-            Slot::Open => {
-                *now = Slot::Open;
-                None
+    fn put(&self, end: End) {
+        let mut slot = self.lock();
+        let wakers = match &mut *slot {
+            Slot::Shared(shared) if shared.end.is_none() => {
+                shared.end = Some(end);
+                std::mem::take(&mut shared.wakers)
             }
-            Slot::Done(outcome) => Some(Some(outcome)),
-            Slot::Gone => Some(None),
+            Slot::Open | Slot::Awaited(_) => {
+                let end = match end {
+                    End::Done(outcome) => Slot::Done(outcome),
+                    End::Gone => Slot::Gone,
+                };
+                match std::mem::replace(&mut *slot, end) {
+                    Slot::Awaited(waker) => {
+                        drop(slot);
+                        return waker.wake();
+                    }
+                    _ => return,
+                }
+            }
+            _ => return,
+        };
+        drop(slot);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The outcome, or `Ready(None)` if there never will be one.
+    fn poll(&self, cx: &Poll_<'_>) -> Poll<Option<Outcome>> {
+        let mut slot = self.lock();
+        match &mut *slot {
+            Slot::Shared(shared) => match &shared.end {
+                Some(End::Done(outcome)) => Poll::Ready(Some(outcome.clone())),
+                Some(End::Gone) => Poll::Ready(None),
+                None => {
+                    if !shared.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                        shared.wakers.push(cx.waker().clone());
+                    }
+                    Poll::Pending
+                }
+            },
+            Slot::Open | Slot::Awaited(_) => {
+                *slot = Slot::Awaited(cx.waker().clone());
+                Poll::Pending
+            }
+            Slot::Done(_) | Slot::Gone => match std::mem::replace(&mut *slot, Slot::Gone) {
+                Slot::Done(outcome) => Poll::Ready(Some(outcome)),
+                _ => Poll::Ready(None),
+            },
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

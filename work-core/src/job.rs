@@ -26,6 +26,10 @@ impl JobId {
         Self(Uuid::now_v7())
     }
 
+    pub(crate) const fn nil() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// The id as a UUID.
     #[must_use]
     pub const fn as_uuid(&self) -> &Uuid {
@@ -101,7 +105,7 @@ impl Parts {
             id,
             kind,
             queue,
-            priority: 5,
+            priority: DEFAULT_PRIORITY,
             max_attempts: None,
             timeout: None,
             scheduled_at: None,
@@ -133,6 +137,8 @@ pub struct Job {
 /// The highest number that [`Job::priority`] takes.
 pub const MAX_PRIORITY: u8 = 9;
 
+pub(crate) const DEFAULT_PRIORITY: u8 = 5;
+
 /// The highest number that [`Job::max_attempts`] takes.
 pub const MAX_ATTEMPTS: u32 = 1000;
 
@@ -155,6 +161,14 @@ impl Job {
     fn from_payload(kind: Kind, args: Payload) -> Self {
         let parts = Parts::new(JobId::new(), kind, Queue::DEFAULT);
         Self { parts, args, context: OnceLock::new() }
+    }
+
+    pub(crate) const fn of(parts: Parts, args: Payload) -> Self {
+        Self { parts, args, context: OnceLock::new() }
+    }
+
+    pub(crate) fn into_payload(self) -> (Parts, Payload) {
+        (self.parts, self.args)
     }
 
     /// Puts together what a store kept.
@@ -236,6 +250,12 @@ impl Job {
         }
         if let Some(timeout) = parts.timeout.filter(Duration::is_zero) {
             return Err(InvalidJob::out_of_range("timeout", format!("{timeout:?}"), "more than zero"));
+        }
+        if let (Some(due), Some(expires)) = (parts.scheduled_at, parts.expires_at)
+            && expires <= due
+        {
+            let given = format!("{expires}, when it is due {due},");
+            return Err(InvalidJob::out_of_range("expires_at", given, "an instant after it is due"));
         }
         if let Some(unique) = &parts.unique {
             unique.validate()?;

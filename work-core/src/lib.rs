@@ -19,11 +19,13 @@ mod retry;
 mod router;
 pub mod runner;
 mod schedule;
+pub mod source;
 mod state;
 mod status;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timings;
 mod unique;
 mod worker;
 
@@ -43,12 +45,17 @@ pub use outcome::{Directive, Outcome, UnknownKind, panic_text, status_of, status
 pub use retry::{Backoff, DEFAULT_MAX_ATTEMPTS, MAX_BACKOFF, RetryPolicy};
 pub use router::{RouteError, Router};
 pub use schedule::{InvalidSchedule, Overlap, Schedule};
+#[doc(inline)]
+pub use source::Source;
 pub use state::{JobState, UnknownState};
 pub use status::{InvalidStatus, Status};
 #[doc(inline)]
 pub use store::Store;
+pub use timings::JobTimings;
 pub use unique::{MAX_UNIQUE_KEY, Unique, UniqueScope};
-pub use worker::{LocalWorker, LocalWorkerBuilder, QueueWorker, QueueWorkerBuilder, Recurring, Worker};
+pub use worker::{
+    LocalCounts, LocalWorker, LocalWorkerBuilder, QueueWorker, QueueWorkerBuilder, Recurring, Rescued, Stopped, Worker,
+};
 
 /// Makes a function a job, see `work_macros`.
 #[cfg(feature = "macros")]

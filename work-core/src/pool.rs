@@ -11,28 +11,41 @@ use tokio::sync::Notify;
 pub(crate) struct Pool<E: Execute>(Arc<Shared<E>>);
 
 /// What a pool does with an item.
-pub(crate) trait Execute: Send + Sync + 'static {
+pub(crate) trait Execute: Send + Sync + Sized + 'static {
     type Item: Send + 'static;
-    /// What can reach an item while it runs.
+    /// What can be seen of an item while it runs.
     type Tag: Send + 'static;
+    /// What is known of all items, under the pool's lock.
+    type Book: Send + 'static;
+    /// What an execution came to.
+    type End: Send;
 
-    /// The tag of an item.
-    fn tag(item: &Self::Item) -> Self::Tag;
+    fn tag(item: &mut Self::Item) -> Self::Tag;
 
     /// Runs one item in the slot of this number. Must not panic.
-    fn execute(&self, pool: &Pool<Self>, item: Self::Item, slot: u32) -> impl Future<Output = ()> + Send
-    where
-        Self: Sized;
+    fn execute(&self, pool: &Pool<Self>, item: Self::Item, slot: u32) -> impl Future<Output = Self::End> + Send;
+
+    /// Notes an end while the slot is given back, in one step. `None`: the loop was dropped before the end.
+    fn note(&self, _: &mut Self::Book, _: &Self::Tag, _: Option<&mut Self::End>) {}
+
+    /// Tells whom it concerns, when the end is noted.
+    fn tell(&self, _: &Pool<Self>, _: Self::End) {}
+
+    /// What counts as load, given how many items wait or run.
+    fn load(_: &Self::Book, items: usize) -> usize {
+        items
+    }
 }
 
 struct Shared<E: Execute> {
     execute: E,
     state: Mutex<State<E>>,
-    /// Told when the number of items falls to `State::low_water`.
+    /// Told when the load falls to `State::low_water`.
     low: Notify,
 }
 
 struct State<E: Execute> {
+    book: E::Book,
     waiting: VecDeque<E::Item>,
     concurrency: usize,
     /// Slots that ran before and are free; the last one freed is the first one taken.
@@ -41,17 +54,35 @@ struct State<E: Execute> {
     slots: Vec<Option<E::Tag>>,
     running: usize,
     started: u64,
-    /// Wake `low` once so few items are left; `None` if nobody waits.
+    /// Wake `low` once the load is so small; `None` if nobody waits.
     low_water: Option<usize>,
 }
 
+/// What a pool holds, under its lock.
+pub(crate) struct View<'p, E: Execute> {
+    pub(crate) book: &'p mut E::Book,
+    pub(crate) waiting: &'p mut VecDeque<E::Item>,
+    slots: &'p mut Vec<Option<E::Tag>>,
+}
+
+impl<E: Execute> View<'_, E> {
+    /// The tags of what runs.
+    pub(crate) fn tags(&mut self) -> impl Iterator<Item = &mut E::Tag> {
+        self.slots.iter_mut().flatten()
+    }
+}
+
 impl<E: Execute> State<E> {
-    fn items(&self) -> usize {
-        self.waiting.len() + self.running
+    fn load(&self) -> usize {
+        E::load(&self.book, self.waiting.len() + self.running)
+    }
+
+    fn view(&mut self) -> View<'_, E> {
+        View { book: &mut self.book, waiting: &mut self.waiting, slots: &mut self.slots }
     }
 
     /// The number of a free slot, now taken for this item.
-    fn take_slot(&mut self, item: &E::Item) -> Option<u32> {
+    fn take_slot(&mut self, item: &mut E::Item) -> Option<u32> {
         if self.running >= self.concurrency {
             return None;
         }
@@ -73,8 +104,9 @@ impl<E: Execute> State<E> {
 }
 
 impl<E: Execute> Pool<E> {
-    pub(crate) fn new(execute: E, concurrency: usize) -> Self {
+    pub(crate) fn new(execute: E, book: E::Book, concurrency: usize) -> Self {
         let state = State {
+            book,
             waiting: VecDeque::new(),
             concurrency,
             free: Vec::new(),
@@ -90,13 +122,18 @@ impl<E: Execute> Pool<E> {
         &self.0.execute
     }
 
-    /// Takes an item, unless `capacity` items are there already: then it comes back.
-    pub(crate) fn submit(&self, item: E::Item, capacity: usize) -> Result<(), E::Item> {
+    /// Takes an item if `admit` has nothing against it; otherwise it comes back.
+    pub(crate) fn submit<R>(
+        &self,
+        mut item: E::Item,
+        admit: impl FnOnce(&mut E::Book, &E::Item, usize) -> Result<(), R>,
+    ) -> Result<(), (E::Item, R)> {
         let mut state = self.0.lock();
-        if state.items() >= capacity {
-            return Err(item);
+        let load = state.load();
+        if let Err(refused) = admit(&mut state.book, &item, load) {
+            return Err((item, refused));
         }
-        match state.take_slot(&item) {
+        match state.take_slot(&mut item) {
             None => state.waiting.push_back(item),
             Some(slot) => {
                 drop(state);
@@ -106,15 +143,24 @@ impl<E: Execute> Pool<E> {
         Ok(())
     }
 
-    /// Takes all of a batch.
-    pub(crate) fn submit_all(&self, items: impl IntoIterator<Item = E::Item>) {
+    /// Takes all that `items` finds in the book.
+    pub(crate) fn submit_all<I: IntoIterator<Item = E::Item>>(&self, items: impl FnOnce(&mut E::Book) -> I) {
         let mut state = self.0.lock();
-        for item in items {
-            match state.take_slot(&item) {
+        for mut item in items(&mut state.book) {
+            match state.take_slot(&mut item) {
                 None => state.waiting.push_back(item),
                 Some(slot) => drop(tokio::spawn(self.clone().work(item, slot))),
             }
         }
+        self.0.signal(&mut state);
+    }
+
+    /// Looks at, or changes, what the pool holds.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(View<'_, E>) -> T) -> T {
+        let mut state = self.0.lock();
+        let answer = look(state.view());
+        self.0.signal(&mut state);
+        answer
     }
 
     /// Items that were ever started.
@@ -122,53 +168,63 @@ impl<E: Execute> Pool<E> {
         self.0.lock().started
     }
 
-    /// Items that wait or run.
+    /// How many items run at once at most.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.0.lock().concurrency
+    }
+
+    /// Changes how many items run at once; those that run over it go on.
+    pub(crate) fn set_concurrency(&self, concurrency: usize) {
+        let mut state = self.0.lock();
+        state.concurrency = concurrency;
+        while let Some(mut item) = state.waiting.pop_front() {
+            match state.take_slot(&mut item) {
+                Some(slot) => drop(tokio::spawn(self.clone().work(item, slot))),
+                None => {
+                    state.waiting.push_front(item);
+                    break;
+                }
+            }
+        }
+        // Who waits for room looks again: the mark may have moved.
+        state.low_water = None;
+        self.0.low.notify_waiters();
+    }
+
+    /// The load: what waits or runs, and whatever else the book counts.
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().items()
+        self.0.lock().load()
     }
 
     async fn work(self, first: E::Item, slot: u32) {
         let mut busy = Slot { pool: &self.0, slot, taken: true };
         let mut next = Some(first);
         while let Some(item) = next {
-            self.0.execute.execute(&self, item, slot).await;
+            let mut end = self.0.execute.execute(&self, item, slot).await;
+            next = busy.advance(&mut end);
+            self.0.execute.tell(&self, end);
             // Other tasks of this thread get their turn, however long the backlog is.
             tokio::task::coop::consume_budget().await;
-            next = busy.advance();
         }
-    }
-
-    /// Looks at what runs and then at what waits, until `look` finds what it seeks.
-    pub(crate) fn find<T>(
-        &self,
-        running: impl Fn(&E::Tag) -> Option<T>,
-        waiting: impl Fn(&E::Item) -> Option<T>,
-    ) -> Option<T> {
-        let state = self.0.lock();
-        let found = state.slots.iter().flatten().find_map(running);
-        found.or_else(|| state.waiting.iter().find_map(waiting))
     }
 
     /// Takes out everything that waits.
     pub(crate) fn take_waiting(&self) -> Vec<E::Item> {
-        let mut state = self.0.lock();
-        let waiting = state.waiting.drain(..).collect();
-        self.0.signal(&mut state);
-        waiting
+        self.with(|pool| pool.waiting.drain(..).collect())
     }
 
-    /// Waits until at most `items` wait or run.
-    pub(crate) async fn at_most(&self, items: usize) {
+    /// Waits until the load is at most so much.
+    pub(crate) async fn at_most(&self, load: usize) {
         loop {
             let mut notified = std::pin::pin!(self.0.low.notified());
             notified.as_mut().enable();
             {
                 let mut state = self.0.lock();
-                if state.items() <= items {
+                if state.load() <= load {
                     return;
                 }
                 // Several may wait: the highest mark wakes them all, and each looks for itself.
-                state.low_water = Some(state.low_water.map_or(items, |mark| mark.max(items)));
+                state.low_water = Some(state.low_water.map_or(load, |mark| mark.max(load)));
             }
             notified.await;
         }
@@ -182,7 +238,7 @@ impl<E: Execute> Shared<E> {
     }
 
     fn signal(&self, state: &mut State<E>) {
-        if state.low_water.is_some_and(|mark| state.items() <= mark) {
+        if state.low_water.is_some_and(|mark| state.load() <= mark) {
             state.low_water = None;
             self.low.notify_waiters();
         }
@@ -198,10 +254,14 @@ struct Slot<'p, E: Execute> {
 
 impl<E: Execute> Slot<'_, E> {
     /// The next item, or none and the slot is free.
-    fn advance(&mut self) -> Option<E::Item> {
+    fn advance(&mut self, end: &mut E::End) -> Option<E::Item> {
         let mut state = self.pool.lock();
-        let next = state.waiting.pop_front();
-        match &next {
+        if let Some(tag) = state.slots[self.slot as usize].take() {
+            self.pool.execute.note(&mut state.book, &tag, Some(end));
+        }
+        // A loop over the limit ends, since the limit was lowered meanwhile.
+        let mut next = if state.running > state.concurrency { None } else { state.waiting.pop_front() };
+        match &mut next {
             Some(item) => {
                 state.started += 1;
                 state.slots[self.slot as usize] = Some(E::tag(item));
@@ -220,6 +280,9 @@ impl<E: Execute> Drop for Slot<'_, E> {
     fn drop(&mut self) {
         if self.taken {
             let mut state = self.pool.lock();
+            if let Some(tag) = state.slots[self.slot as usize].take() {
+                self.pool.execute.note(&mut state.book, &tag, None);
+            }
             state.free_slot(self.slot);
             self.pool.signal(&mut state);
         }

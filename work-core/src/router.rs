@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context as Poll_, Poll};
 
 use futures_util::future::{Either, Ready, ready};
@@ -46,8 +46,12 @@ pub struct Router<S = ()> {
 }
 
 /// The routes of a router that misses nothing: cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Routes(Arc<HashMap<Kind, Route>>);
+#[derive(Clone, Default)]
+pub(crate) struct Routes {
+    routes: Arc<HashMap<Kind, Route>>,
+    /// Those that came when a worker was at work already: looked at only for a kind that is not among the others.
+    later: Arc<RwLock<HashMap<Kind, Route>>>,
+}
 
 /// What performing a job through a router is.
 pub(crate) type RouterFuture = Either<Oneshot<Route, Job>, Ready<Result<Outcome, BoxError>>>;
@@ -165,7 +169,8 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
             let route = route.clone();
             (kind.clone(), Arc::new(move |_: S2| route.clone()) as Endpoint<S2>)
         };
-        Router { routes: built.iter().map(fix).collect(), ready: Some(Routes(Arc::new(built))) }
+        let routes = built.iter().map(fix).collect();
+        Router { routes, ready: Some(Routes { routes: Arc::new(built), later: Arc::default() }) }
     }
 
     /// The kinds that have a handler, in order.
@@ -184,24 +189,50 @@ fn sorted<'k>(kinds: impl Iterator<Item = &'k Kind>) -> Vec<Kind> {
 impl Routes {
     /// Fails if no handler is of that kind.
     pub(crate) fn check_kind(&self, kind: &Kind) -> Result<(), PerformError> {
-        if self.0.contains_key::<str>(kind.borrow()) {
+        if self.routes.contains_key::<str>(kind.borrow()) || self.later().contains_key::<str>(kind.borrow()) {
             return Ok(());
         }
         kind.validate().map_err(crate::InvalidJob::from)?;
-        let kinds = sorted(self.0.keys());
+        let later = self.later();
+        let kinds = sorted(self.routes.keys().chain(later.keys()));
         let known: Vec<&str> = kinds.iter().map(Kind::as_str).collect();
         Err(PerformError::UnknownKind { kind: kind.clone(), known: known.join(", ") })
     }
 
     pub(crate) fn call(&self, job: Job) -> RouterFuture {
-        match self.0.get::<str>(job.kind().borrow()) {
-            Some(route) => Either::Left(Oneshot::new(route.clone(), job)),
+        let route = match self.routes.get::<str>(job.kind().borrow()) {
+            Some(route) => Some(route.clone()),
+            None => self.later().get::<str>(job.kind().borrow()).cloned(),
+        };
+        match route {
+            Some(route) => Either::Left(Oneshot::new(route, job)),
             None => {
                 let outcome = Outcome::from_error(UnknownKind(job.kind().clone()));
                 job.context().set_status(outcome.status());
                 Either::Right(ready(Ok(outcome)))
             }
         }
+    }
+
+    /// The same routes for another worker: what it registers is its own.
+    pub(crate) fn fork(&self) -> Self {
+        Self { routes: self.routes.clone(), later: Arc::default() }
+    }
+
+    /// Adds the routes of a router, all or none.
+    pub(crate) fn register(&self, router: Router) -> Result<(), RouteError> {
+        let added = router.into_routes();
+        let mut later = self.later.write().unwrap_or_else(PoisonError::into_inner);
+        let taken = |kind: &&Kind| self.routes.contains_key(*kind) || later.contains_key(*kind);
+        if let Some(kind) = added.routes.keys().find(taken) {
+            return Err(RouteError::Duplicate(kind.clone()));
+        }
+        later.extend(added.routes.iter().map(|(kind, route)| (kind.clone(), route.clone())));
+        Ok(())
+    }
+
+    fn later(&self) -> RwLockReadGuard<'_, HashMap<Kind, Route>> {
+        self.later.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -215,9 +246,9 @@ where
 }
 
 impl Router<()> {
-    /// The routes as workers take them.
+    /// The routes as a worker takes them.
     pub(crate) fn into_routes(mut self) -> Routes {
-        self.routes().clone()
+        self.routes().fork()
     }
 
     /// Builds what is not built yet, so that clones share it.
@@ -225,7 +256,7 @@ impl Router<()> {
         if self.ready.is_none() {
             *self = std::mem::take(self).with_state(());
         }
-        self.ready.get_or_insert_with(|| Routes(Arc::default()))
+        self.ready.get_or_insert_default()
     }
 }
 

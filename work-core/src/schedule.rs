@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 /// When a recurring job is due.
 ///
 /// ```
@@ -7,7 +9,7 @@ use std::time::Duration;
 /// use work_core::{Overlap, Schedule};
 ///
 /// let schedule = Schedule::every(Duration::from_secs(60))?.overlap(Overlap::Allow);
-/// assert_eq!(schedule.interval(), Duration::from_secs(60));
+/// assert_eq!(schedule.interval(), Some(Duration::from_secs(60)));
 /// assert!(Schedule::every(Duration::ZERO).is_err());
 /// # Ok::<(), work_core::InvalidSchedule>(())
 /// ```
@@ -55,10 +57,16 @@ impl Schedule {
         self
     }
 
-    /// The time from one run to the next.
+    /// The time from one run to the next, if that is all there is to it.
     #[must_use]
-    pub const fn interval(&self) -> Duration {
-        self.interval
+    pub const fn interval(&self) -> Option<Duration> {
+        Some(self.interval)
+    }
+
+    /// The first slot after an instant.
+    #[must_use]
+    pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        Some(crate::clock::later(after, self.interval))
     }
 
     /// Whether runs may overlap.

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::ramp::Tally;
 use super::{Report, Settings};
 use crate::store::{LeaseKey, Settle, Settlement};
 use crate::{Context, JobId, Kind, Outcome, Status, Store};
@@ -26,7 +27,10 @@ pub(super) struct Board {
     performed: AtomicU64,
     stale: AtomicU64,
     released: AtomicU64,
+    interrupted: Mutex<Vec<(JobId, Kind)>>,
     left: Mutex<Vec<(JobId, Kind)>>,
+    /// What ended, for a ramp.
+    pub(super) tally: Tally,
 }
 
 /// A lease that is ours until it is settled.
@@ -99,7 +103,9 @@ impl Board {
             performed: AtomicU64::new(0),
             stale: AtomicU64::new(0),
             released: AtomicU64::new(0),
+            interrupted: Mutex::default(),
             left: Mutex::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -160,7 +166,7 @@ impl Board {
 
     /// Notes that these leases were extended by a request of `asked`; those that were not are told to stop.
     pub(super) fn extended(&self, tried: &[LeaseKey], still: &[LeaseKey], asked: Instant) {
-        let still: std::collections::HashSet<&LeaseKey> = still.iter().collect();
+        let still: HashSet<&LeaseKey> = still.iter().collect();
         let mut held = lock(&self.held);
         for key in tried {
             let Some(held) = held.get_mut(&key.id).filter(|held| held.key == *key) else { continue };
@@ -178,15 +184,24 @@ impl Board {
         lock(&self.held).values_mut().filter(|held| held.until <= limit).for_each(|held| held.stop(Ending::Lost));
     }
 
-    pub(super) fn cancel_all(&self, ending: Ending) {
-        lock(&self.held).values_mut().for_each(|held| held.stop(ending));
+    /// Tells everything to stop that has not ended, since the runner stops.
+    pub(super) fn interrupt_all(&self) {
+        let settled = self.ended_ids();
+        let mut interrupted = lock(&self.interrupted);
+        for held in lock(&self.held).values_mut().filter(|held| !settled.contains(&held.key.id)) {
+            interrupted.push((held.key.id, held.kind.clone()));
+            held.stop(Ending::Shutdown);
+        }
+    }
+
+    fn ended_ids(&self) -> HashSet<JobId> {
+        lock(&self.ends).iter().map(|end| end.settle.key.id).collect()
     }
 
     /// Gives back what did not stop, and remembers its name.
     pub(super) fn give_up(&self) {
         let left: Vec<(LeaseKey, Kind)> = {
-            let settled: std::collections::HashSet<JobId> =
-                lock(&self.ends).iter().map(|end| end.settle.key.id).collect();
+            let settled = self.ended_ids();
             let held = lock(&self.held);
             let stuck = held.values().filter(|held| !settled.contains(&held.key.id));
             stuck.map(|held| (held.key, held.kind.clone())).collect()
@@ -211,6 +226,7 @@ impl Board {
             performed: self.performed.load(Ordering::Relaxed),
             stale: self.stale.load(Ordering::Relaxed),
             released: self.released.load(Ordering::Relaxed),
+            interrupted: std::mem::take(&mut *lock(&self.interrupted)),
             left: std::mem::take(&mut *lock(&self.left)),
         }
     }

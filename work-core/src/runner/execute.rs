@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::board::{Board, End, Ending};
 use crate::context::Run;
 use crate::execution::Execution;
@@ -22,8 +24,10 @@ pub(super) struct Item {
 
 impl Item {
     pub(super) fn new(lease: Lease) -> Self {
-        let context = Context::of(Run { id: Some(lease.key.id), attempt: lease.attempt, fence: Some(lease.key.fence) });
-        Self { lease, context }
+        let job = Some((lease.key.id, lease.job.parts.kind.clone()));
+        let max_attempts = RetryPolicy::max_attempts(&lease.job);
+        let run = Run { job, attempt: lease.attempt, max_attempts, fence: Some(lease.key.fence), origin: None };
+        Self { lease, context: Context::of(run) }
     }
 
     pub(super) const fn key(&self) -> LeaseKey {
@@ -70,16 +74,26 @@ fn stored(jobs: Vec<Job>) -> Result<Vec<NewJob>, InvalidJob> {
 impl Execute for Leases {
     type Item = Item;
     type Tag = ();
+    type Book = ();
+    type End = ();
 
-    fn tag(_: &Item) {}
+    fn tag(_: &mut Item) {}
 
     async fn execute(&self, _: &Pool<Self>, item: Item, slot: u32) {
         let Item { lease, context } = item;
-        let (key, attempt, max_attempts) = (lease.key, lease.attempt, RetryPolicy::max_attempts(&lease.job));
+        let (key, attempt, max_attempts) = (lease.key, lease.attempt, context.max_attempts());
         context.set_worker(slot);
+        if self.board.settings.timings {
+            let due = lease.job.parts.scheduled_at.map(|due| self.board.settings.clock.now() - due);
+            context.start_times(due.and_then(|queued| queued.to_std().ok()).unwrap_or_default());
+        }
         let mut job = Job::from_stored(lease.job);
         job.set_context(context.clone());
+        let started = self.board.settings.ramp.is_some().then(Instant::now);
         let outcome = Execution::start(&self.routes, job).await;
+        if let Some(started) = started {
+            self.board.tally.note(outcome.status(), started.elapsed());
+        }
         let ending = if context.is_cancelled() { self.board.ending(key) } else { None };
         // A job that ended well while it was told to stop has ended well.
         if ending == Some(Ending::Shutdown) && !outcome.status().is_complete() {

@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Leases jobs as long as there is room for some, until the board says stop.
 pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
-    let mut window = Window::new(board.settings.concurrency);
+    let mut window = Window::new(pool.concurrency());
     let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(Duration::from_secs(5)).jitter(0.5);
     let mut failures = 0;
     while let Some(()) = board.stopping.run_until_cancelled(room(&board, &pool, window.low_water())).await {
@@ -44,7 +44,7 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
                 let _ = board.stopping.run_until_cancelled(tokio::time::sleep(delay)).await;
             }
         }
-        window.look(pool.started());
+        window.look(pool.started(), pool.concurrency());
     }
 }
 
@@ -65,7 +65,7 @@ async fn lease(board: &Arc<Board>, pool: &Pool<Leases>, limit: usize) -> Result<
     let items: Vec<Item> = jobs.into_iter().map(Item::new).collect();
     board.hold(items.iter().map(Item::held), asked);
     let found = items.len();
-    pool.submit_all(items);
+    pool.submit_all(|()| items);
     Ok((found, next_due_in))
 }
 
@@ -92,7 +92,8 @@ impl Window {
     }
 
     /// Measures how fast jobs start.
-    fn look(&mut self, started: u64) {
+    fn look(&mut self, started: u64, concurrency: usize) {
+        self.concurrency = concurrency;
         let elapsed = self.looked.elapsed();
         if elapsed >= Duration::from_millis(1) {
             let rate = (started - self.started) as f64 / elapsed.as_secs_f64();

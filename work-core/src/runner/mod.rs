@@ -14,19 +14,25 @@ mod board;
 mod execute;
 mod fetch;
 mod keep;
+mod ramp;
 mod settle;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use board::Board;
 pub(crate) use board::Waiters;
-use board::{Board, Ending};
 
 use crate::pool::Pool;
+use tokio_util::sync::CancellationToken;
+
+use crate::router::Routes;
 use crate::worker::check_range;
 use crate::{Clock, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store};
+
 use execute::Leases;
+pub use ramp::Ramp;
 
 /// Drains queues of a store with the handlers of a router. Made by [`Runner::new`], changed by its setters.
 ///
@@ -56,9 +62,10 @@ use execute::Leases;
 #[must_use = "a runner does nothing until it is run"]
 pub struct Runner {
     store: Arc<dyn Store>,
-    router: Router,
+    routes: Routes,
     settings: Settings,
     waiters: Arc<Waiters>,
+    hurry: CancellationToken,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +77,8 @@ pub(crate) struct Settings {
     max_crashes: u32,
     retry: RetryPolicy,
     clock: Clock,
+    timings: bool,
+    ramp: Option<Ramp>,
     /// Who we are, for people who look at a lease.
     worker: String,
 }
@@ -84,6 +93,8 @@ pub struct Report {
     pub stale: u64,
     /// Jobs that were given back, unstarted or interrupted, with their attempt.
     pub released: u64,
+    /// Jobs that still ran when the grace was over, and were told to stop.
+    pub interrupted: Vec<(JobId, Kind)>,
     /// Jobs that did not stop when they were told to: they still hold a thread, and were given back all the same.
     pub left: Vec<(JobId, Kind)>,
 }
@@ -99,9 +110,11 @@ impl Runner {
             max_crashes: 3,
             retry: RetryPolicy::default(),
             clock: Clock::system(),
+            timings: false,
+            ramp: None,
             worker: format!("pid-{}", std::process::id()),
         };
-        Self { store, router, settings, waiters: Arc::default() }
+        Self { store, routes: router.into_routes(), settings, waiters: Arc::default(), hurry: CancellationToken::new() }
     }
 
     /// The queues to drain, the first one first.
@@ -147,6 +160,28 @@ impl Runner {
         self
     }
 
+    /// Takes the times of each execution, for [`Context::timings`](crate::Context::timings).
+    pub const fn timings(mut self) -> Self {
+        self.settings.timings = true;
+        self
+    }
+
+    /// Starts with one job at a time, and gradually runs more; by default all slots are there at once.
+    pub fn ramp(mut self, ramp: Ramp) -> Self {
+        self.settings.ramp = Some(ramp);
+        self
+    }
+
+    pub(crate) const fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// Whoever cancels this ends the grace at once.
+    pub(crate) fn hurry(mut self, hurry: CancellationToken) -> Self {
+        self.hurry = hurry;
+        self
+    }
+
     pub(crate) fn waiters(mut self, waiters: Arc<Waiters>) -> Self {
         self.waiters = waiters;
         self
@@ -159,7 +194,7 @@ impl Runner {
     /// [`InvalidJob`] names the setting that is out of its range, or the queue whose name is no name.
     pub fn validate(&self) -> Result<(), InvalidJob> {
         let settings = &self.settings;
-        check_range("concurrency", settings.concurrency, 1_000_000)?;
+        check_range("concurrency", settings.concurrency)?;
         if settings.lease_for < Duration::from_millis(100) {
             let given = format!("{:?}", settings.lease_for);
             return Err(InvalidJob::out_of_range("lease_for", given, "at least 100 ms"));
@@ -182,12 +217,17 @@ impl Runner {
     /// Dropping the future stops without any of that: leases end by themselves, and the jobs run again elsewhere.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<Report, InvalidJob> {
         self.validate()?;
-        let Self { store, router, settings, waiters } = self;
+        let Self { store, routes, settings, waiters, hurry } = self;
         let board = Arc::new(Board::new(store, settings, waiters));
-        let pool = Pool::new(Leases::new(board.clone(), router.into_routes()), board.settings.concurrency);
+        let ramp = board.settings.ramp.clone();
+        let concurrency = if ramp.is_some() { 1 } else { board.settings.concurrency };
+        let pool = Pool::new(Leases::new(board.clone(), routes), (), concurrency);
         let keeper = keep::Keeper::start(board.clone());
         let settler = tokio::spawn(settle::run(board.clone()));
         let fetcher = tokio::spawn(fetch::run(board.clone(), pool.clone()));
+        if let Some(ramp) = ramp {
+            tokio::spawn(ramp::run(ramp, board.clone(), pool.clone()));
+        }
         // However this future ends, the loops end with it.
         let _end = board.stopping.clone().drop_guard();
         let _end_settling = board.closed.clone().drop_guard();
@@ -195,7 +235,7 @@ impl Runner {
         shutdown.await;
         board.stopping.cancel();
         let _ = fetcher.await;
-        wind_down(&board, &pool).await;
+        wind_down(&board, &pool, &hurry).await;
         board.closed.cancel();
         let _ = settler.await;
         keeper.stop().await;
@@ -206,12 +246,13 @@ impl Runner {
 /// How long jobs that were told to stop have to get to their next await.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
-async fn wind_down(board: &Board, pool: &Pool<Leases>) {
+async fn wind_down(board: &Board, pool: &Pool<Leases>, hurry: &CancellationToken) {
     for lease in pool.take_waiting() {
         board.release(lease.key());
     }
-    if tokio::time::timeout(board.settings.grace, pool.at_most(0)).await.is_err() {
-        board.cancel_all(Ending::Shutdown);
+    let ended = hurry.run_until_cancelled(tokio::time::timeout(board.settings.grace, pool.at_most(0))).await;
+    if !matches!(ended, Some(Ok(()))) {
+        board.interrupt_all();
         if tokio::time::timeout(CANCEL_GRACE, pool.at_most(0)).await.is_err() {
             board.give_up();
         }
@@ -220,6 +261,6 @@ async fn wind_down(board: &Board, pool: &Pool<Leases>) {
 
 impl std::fmt::Debug for Runner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runner").field("router", &self.router).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Runner").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

@@ -1,16 +1,20 @@
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use futures_core::Stream;
-use serde::Serialize;
+use chrono::{DateTime, Utc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Worker;
-use crate::{Job, JobHandle, JobId, Kind, Overlap, PerformError, Schedule};
+use super::receive::log_refused;
+use crate::store::BoxFuture;
+use crate::{Clock, Job, JobHandle, JobId, Overlap, PerformError, Schedule};
 
-/// Something that makes jobs until it ends: a schedule, or a stream that is received.
+/// Something that makes jobs until it ends: a schedule, or a source that is received.
 ///
 /// Dropping it lets it go on.
 #[derive(Debug, Clone)]
@@ -19,6 +23,20 @@ pub struct Recurring {
     stop: CancellationToken,
     /// Fires once it has ended, whatever ended it.
     ended: CancellationToken,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    made: AtomicU64,
+    skipped: AtomicU64,
+}
+
+/// What a worker needs to have recurring jobs.
+pub(super) trait Recurs: Worker {
+    fn clock(&self) -> &Clock;
+    fn stopping(&self) -> &CancellationToken;
+    fn recurring(&self) -> &TaskTracker;
 }
 
 impl Recurring {
@@ -27,7 +45,7 @@ impl Recurring {
         self.stop.cancel();
     }
 
-    /// Waits until it has ended: cancelled, or its stream closed, or its worker stopped.
+    /// Waits until it has ended: cancelled, or its source closed, or its worker stopped.
     ///
     /// # Cancel safety
     ///
@@ -36,62 +54,137 @@ impl Recurring {
         self.ended.cancelled().await;
     }
 
-    /// Runs `task` until it ends by itself, or this is cancelled, or the worker's token fires.
-    fn spawn(worker: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) -> Self {
-        let recurring = Self { stop: worker.child_token(), ended: CancellationToken::new() };
-        let Self { stop, ended } = recurring.clone();
-        tokio::spawn(async move {
-            let _ended = ended.drop_guard();
-            stop.run_until_cancelled(task).await;
+    /// How many jobs it has made.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.counts.made.load(Ordering::Relaxed)
+    }
+
+    /// How many runs of a schedule did not take place, since the one before still ran.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.counts.skipped.load(Ordering::Relaxed)
+    }
+
+    pub(super) const fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    pub(super) fn count(&self, jobs: usize) {
+        self.counts.made.fetch_add(jobs as u64, Ordering::Relaxed);
+    }
+
+    /// Runs a task that ends by itself when this is cancelled or its worker stops.
+    pub(super) fn spawn<W, F>(worker: &W, task: impl FnOnce(Self) -> F) -> Self
+    where
+        W: Recurs,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = worker.stopping().child_token();
+        let recurring = Self { stop, ended: CancellationToken::new(), counts: Arc::default() };
+        let ended = recurring.ended.clone().drop_guard();
+        let task = task(recurring.clone());
+        worker.recurring().spawn(async move {
+            let _ended = ended;
+            task.await;
         });
         recurring
     }
 }
 
-/// The first run is accepted before this returns, so that a job that is refused is refused here.
-pub(super) async fn every<W: Worker>(
-    worker: &W,
-    stop: &CancellationToken,
-    job: Job,
-    schedule: Schedule,
-) -> Result<Recurring, PerformError> {
-    let (worker, start) = (worker.clone(), Instant::now());
-    let mut last = Some(worker.perform(next_run(&job)).await?);
-    Ok(Recurring::spawn(stop, async move {
-        let mut ticks = tokio::time::interval_at(start + schedule.interval(), schedule.interval());
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            if let (Overlap::Skip, Some(handle)) = (schedule.overlaps(), last.take()) {
-                let _ = handle.outcome().await;
-                // Runs that fell due meanwhile are not made up for.
-                while std::future::poll_fn(|cx| Poll::Ready(ticks.poll_tick(cx).is_ready())).await {}
-            }
-            ticks.tick().await;
-            last = perform_or_log(&worker, next_run(&job)).await;
-        }
+/// A first run that is due now is accepted before this returns, so that a job that is refused is refused here.
+pub(super) async fn every<W: Recurs>(worker: &W, job: Job, schedule: Schedule) -> Result<Recurring, PerformError> {
+    let mut runs = Runs::new(worker, job, &schedule);
+    let Some(interval) = schedule.interval() else {
+        return Ok(Recurring::spawn(worker, async move |recurring| {
+            let stop = recurring.stop().clone();
+            stop.run_until_cancelled(by_wall(runs, recurring, schedule)).await;
+        }));
+    };
+    let start = Instant::now();
+    let first = worker.perform(next_run(&runs.job)).await?;
+    Ok(Recurring::spawn(worker, async move |recurring| {
+        runs.made(first, &recurring);
+        let stop = recurring.stop().clone();
+        stop.run_until_cancelled(by_interval(runs, recurring, start, interval)).await;
     }))
+}
+
+/// The runs of one schedule.
+struct Runs<W> {
+    worker: W,
+    job: Job,
+    overlap: Overlap,
+    /// Ends with the last run, where runs must not overlap.
+    last: Option<BoxFuture<'static, ()>>,
+}
+
+impl<W: Recurs> Runs<W> {
+    fn new(worker: &W, job: Job, schedule: &Schedule) -> Self {
+        Self { worker: worker.clone(), job, overlap: schedule.overlaps(), last: None }
+    }
+
+    fn made(&mut self, handle: JobHandle, recurring: &Recurring) {
+        recurring.count(1);
+        if self.overlap == Overlap::Skip {
+            self.last = Some(Box::pin(async move { drop(handle.outcome().await) }));
+        }
+    }
+
+    /// Waits for the next slot, and sees the last run end meanwhile.
+    async fn until<T>(&mut self, slot: impl Future<Output = T>) -> T {
+        let mut slot = pin!(slot);
+        poll_fn(|cx| {
+            if self.last.as_mut().is_some_and(|last| last.as_mut().poll(cx).is_ready()) {
+                self.last = None;
+            }
+            slot.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Makes a run, unless the one before goes on and they must not overlap.
+    async fn make(&mut self, recurring: &Recurring) {
+        if self.last.is_some() {
+            recurring.counts.skipped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        match self.worker.perform(next_run(&self.job)).await {
+            Ok(handle) => self.made(handle, recurring),
+            Err(error) => log_refused(self.job.kind(), &error),
+        }
+    }
+}
+
+/// Slot n is at start + n × interval, however late the one before was.
+async fn by_interval<W: Recurs>(mut runs: Runs<W>, recurring: Recurring, start: Instant, interval: Duration) {
+    let mut ticks = tokio::time::interval_at(start + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        runs.until(ticks.tick()).await;
+        runs.make(&recurring).await;
+    }
+}
+
+/// Follows wall time. Slots that a jump of the clock leaps over are one run; those that come again are none.
+async fn by_wall<W: Recurs>(mut runs: Runs<W>, recurring: Recurring, schedule: Schedule) {
+    let clock = runs.worker.clock().clone();
+    let mut after = clock.now();
+    while let Some(slot) = schedule.next_after(after) {
+        runs.until(sleep_until(&clock, slot)).await;
+        runs.make(&recurring).await;
+        after = clock.now().max(slot);
+    }
+}
+
+/// Sees a jump of the clock within a second.
+async fn sleep_until(clock: &Clock, at: DateTime<Utc>) {
+    const LOOK: Duration = Duration::from_secs(1);
+    while let Some(left) = (at - clock.now()).to_std().ok().filter(|left| !left.is_zero()) {
+        tokio::time::sleep(left.min(LOOK)).await;
+    }
 }
 
 fn next_run(job: &Job) -> Job {
     job.clone().with_id(JobId::new()).fresh()
-}
-
-/// Takes the next item only when the one before it was accepted.
-pub(super) fn receive<W, T>(worker: &W, stop: &CancellationToken, kind: Kind, items: T) -> Recurring
-where
-    W: Worker,
-    T: Stream<Item: Serialize + Send + Sync + 'static> + Send + 'static,
-{
-    let worker = worker.clone();
-    Recurring::spawn(stop, async move {
-        let mut items = pin!(items);
-        while let Some(item) = std::future::poll_fn(|cx| items.as_mut().poll_next(cx)).await {
-            drop(perform_or_log(&worker, Job::new(kind.clone(), item)).await);
-        }
-    })
-}
-
-async fn perform_or_log<W: Worker>(worker: &W, job: Job) -> Option<JobHandle> {
-    let kind = job.kind().clone();
-    worker.perform(job).await.inspect_err(|error| tracing::error!(job.kind = %kind, %error, "a job was refused")).ok()
 }

@@ -1,21 +1,19 @@
 mod every;
 mod local;
-mod local_run;
 mod queue;
+mod receive;
 
 use std::future::Future;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_core::Stream;
-use serde::Serialize;
 
 pub use every::Recurring;
-pub(crate) use local::check_range;
-pub use local::{LocalWorker, LocalWorkerBuilder};
+pub(crate) use local::Delayed;
+pub use local::{LocalCounts, LocalWorker, LocalWorkerBuilder, Rescued};
 pub use queue::{QueueWorker, QueueWorkerBuilder};
 
-use crate::{Job, JobHandle, JobId, Kind, PerformError, Schedule};
+use crate::{InvalidJob, Job, JobHandle, JobId, Kind, PerformError, Schedule, Source};
 
 /// The verbs: perform a job now, at, in, every, or for each thing received.
 ///
@@ -61,19 +59,20 @@ pub trait Worker: Clone + Send + Sync + 'static {
         schedule: Schedule,
     ) -> impl Future<Output = Result<Recurring, PerformError>> + Send;
 
-    /// Performs a job of this kind for each item of a stream, with the item as its arguments, until the stream ends,
-    /// the worker stops or the answer is cancelled. An item is taken only when there is room for it.
+    /// Performs a job of this kind for each item of a [`Source`], with the item as its args, until the source ends, the
+    /// worker stops or the answer is cancelled. Any stream is a source; for tokio's channels see [`source`](crate::source).
+    ///
+    /// Items are taken only while there is room for them, and what was taken is performed, also when this is stopped in
+    /// the same moment.
     ///
     /// # Errors
     ///
     /// As [`perform`](Self::perform).
-    fn perform_receive<T>(
+    fn perform_receive<T: Source>(
         &self,
         kind: impl Into<Kind> + Send,
-        items: T,
-    ) -> impl Future<Output = Result<Recurring, PerformError>> + Send
-    where
-        T: Stream<Item: Serialize + Send + Sync + 'static> + Send + 'static;
+        source: T,
+    ) -> impl Future<Output = Result<Recurring, PerformError>> + Send;
 
     /// Cancels a job: one that waits never runs, one that runs is told to stop.
     /// Answers whether there was anything to cancel.
@@ -83,8 +82,30 @@ pub trait Worker: Clone + Send + Sync + 'static {
     /// [`PerformError::Store`] if the store cannot be asked.
     fn cancel(&self, id: JobId) -> impl Future<Output = Result<bool, PerformError>> + Send;
 
-    /// Accepts no more jobs, and waits for those that run; in memory also for those that wait.
+    /// Accepts no more jobs, and waits for those that run; in memory also for those that wait. Jobs that are not due are
+    /// dropped in memory, and kept on a store.
+    ///
+    /// A handler that awaits this waits for itself, for ever: let it spawn that.
     fn stop(&self) -> impl Future<Output = ()> + Send;
+
+    /// As [`stop`](Self::stop), but after `grace` what still runs is told to stop, and what still waits is dropped in memory
+    /// and kept on a store. Says what was cut off.
+    fn stop_within(&self, grace: Duration) -> impl Future<Output = Stopped> + Send;
+}
+
+/// What a worker that stopped has cut off.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Jobs that ran when the grace was over, and were told to stop.
+    pub interrupted: Vec<(JobId, Kind)>,
+    /// Jobs that were accepted in memory and never started, those that were not due included.
+    pub unstarted: Vec<(JobId, Kind)>,
+}
+
+/// A setting of a worker that is out of its range.
+pub(crate) fn check_range(option: &'static str, given: usize) -> Result<(), InvalidJob> {
+    if (1..=1_000_000).contains(&given) { Ok(()) } else { Err(InvalidJob::out_of_range(option, given, "1 to 1000000")) }
 }
 
 /// The farthest that a job may be scheduled ahead: ten years.

@@ -1,23 +1,24 @@
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_core::Stream;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::{Recurring, Worker, check_delay, every};
+use super::receive::{self, Accept};
+use super::{Recurring, Stopped, Worker, check_delay, every};
 use crate::clock::later;
 use crate::error::WaitError;
 use crate::handle::Accepted;
 use crate::router::Routes;
-use crate::runner::{Report, Runner, Waiters};
-use crate::store::{BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, StoredJob};
+use crate::runner::{Ramp, Report, Runner, Waiters};
+use crate::source::{Receipt, Source};
+use crate::store::{BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, NewJob, StoredJob};
 use crate::{
-    Clock, DEFAULT_MAX_ARGS, InvalidJob, Job, JobHandle, JobId, Kind, Outcome, PerformError, Queue, RetryPolicy,
-    Router, Schedule, Status,
+    Backoff, Clock, DEFAULT_MAX_ARGS, InvalidJob, Job, JobHandle, JobId, Kind, Outcome, PerformError, Queue,
+    RetryPolicy, RouteError, Router, Schedule, Status, StoreError,
 };
 
 /// Performs jobs that a store keeps: what is accepted survives this process. Cheap to clone.
@@ -55,7 +56,6 @@ pub struct QueueWorker {
 pub struct QueueWorkerBuilder {
     runner: Runner,
     store: StoreHandle,
-    router: Router,
     clock: Clock,
     max_args: usize,
 }
@@ -76,6 +76,13 @@ struct Shared {
     clock: Clock,
     max_args: usize,
     stopping: CancellationToken,
+    /// Fires when what runs has to end now.
+    hurry: CancellationToken,
+    /// What makes jobs: schedules and sources.
+    recurring: TaskTracker,
+    /// What drains queues, and what it had to cut off.
+    draining: TaskTracker,
+    interrupted: Mutex<Vec<(JobId, Kind)>>,
     waiters: Arc<Waiters>,
 }
 
@@ -106,6 +113,8 @@ runner_settings! {
     max_crashes(attempts: u32);
     /// What becomes of a job after an attempt.
     retry(policy: RetryPolicy);
+    /// Starts with one job at a time, and gradually runs more; by default all slots are there at once.
+    ramp(ramp: Ramp);
 }
 
 impl QueueWorkerBuilder {
@@ -114,6 +123,13 @@ impl QueueWorkerBuilder {
     pub fn clock(mut self, clock: Clock) -> Self {
         self.runner = self.runner.clock(clock.clone());
         self.clock = clock;
+        self
+    }
+
+    /// Takes the times of each execution, for [`Context::timings`](crate::Context::timings).
+    #[must_use]
+    pub fn timings(mut self) -> Self {
+        self.runner = self.runner.timings();
         self
     }
 
@@ -136,13 +152,18 @@ impl QueueWorkerBuilder {
 
     fn finish(self) -> QueueWorker {
         let waiters = Arc::<Waiters>::default();
+        let hurry = CancellationToken::new();
         let shared = Shared {
             store: self.store.0,
-            routes: self.router.into_routes(),
-            runner: self.runner.waiters(waiters.clone()),
+            routes: self.runner.routes().clone(),
+            runner: self.runner.waiters(waiters.clone()).hurry(hurry.clone()),
             clock: self.clock,
             max_args: self.max_args,
             stopping: CancellationToken::new(),
+            hurry,
+            recurring: TaskTracker::new(),
+            draining: TaskTracker::new(),
+            interrupted: Mutex::default(),
             waiters,
         };
         QueueWorker { shared: Arc::new(shared) }
@@ -158,9 +179,9 @@ impl QueueWorker {
     /// A worker on this store with settings.
     pub fn builder(store: impl Inspect, router: Router) -> QueueWorkerBuilder {
         let store: Arc<dyn Inspect> = Arc::new(store);
-        let runner = Runner::new(store.clone(), router.clone());
+        let runner = Runner::new(store.clone(), router);
         let store = StoreHandle(store);
-        QueueWorkerBuilder { runner, store, router, clock: Clock::system(), max_args: DEFAULT_MAX_ARGS }
+        QueueWorkerBuilder { runner, store, clock: Clock::system(), max_args: DEFAULT_MAX_ARGS }
     }
 
     /// The store, to look into.
@@ -185,7 +206,19 @@ impl QueueWorker {
             shared.stopping.run_until_cancelled(shutdown).await;
             shared.stopping.cancel();
         };
-        shared.runner.clone().run_until(stop).await
+        let _draining = shared.draining.token();
+        let report = shared.runner.clone().run_until(stop).await?;
+        lock(&shared.interrupted).extend(report.interrupted.iter().cloned());
+        Ok(report)
+    }
+
+    /// Adds the routes of a router to a worker that is at work.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Duplicate`] names a kind that has a handler already; then no route was added.
+    pub fn register(&self, router: Router) -> Result<(), RouteError> {
+        self.shared.routes.register(router)
     }
 
     /// Performs all of these jobs now, or none of them: one round trip to the store.
@@ -280,16 +313,21 @@ impl Worker for QueueWorker {
     }
 
     async fn perform_every(&self, job: Job, schedule: Schedule) -> Result<Recurring, PerformError> {
-        every::every(self, &self.shared.stopping, job, schedule).await
+        self.check(job.clone())?;
+        every::every(self, job, schedule).await
     }
 
-    async fn perform_receive<T>(&self, kind: impl Into<Kind> + Send, items: T) -> Result<Recurring, PerformError>
-    where
-        T: Stream<Item: Serialize + Send + Sync + 'static> + Send + 'static,
-    {
+    async fn perform_receive<T: Source>(
+        &self,
+        kind: impl Into<Kind> + Send,
+        source: T,
+    ) -> Result<Recurring, PerformError> {
         let kind = kind.into();
+        if self.shared.stopping.is_cancelled() {
+            return Err(PerformError::Stopped);
+        }
         self.shared.routes.check_kind(&kind)?;
-        Ok(every::receive(self, &self.shared.stopping, kind, items))
+        Ok(receive::receive(self, kind, source))
     }
 
     async fn cancel(&self, id: JobId) -> Result<bool, PerformError> {
@@ -298,8 +336,94 @@ impl Worker for QueueWorker {
     }
 
     async fn stop(&self) {
-        self.shared.stopping.cancel();
+        let shared = &self.shared;
+        shared.stopping.cancel();
+        shared.recurring.close();
+        shared.draining.close();
+        shared.recurring.wait().await;
+        shared.draining.wait().await;
     }
+
+    async fn stop_within(&self, grace: Duration) -> Stopped {
+        if tokio::time::timeout(grace, self.stop()).await.is_err() {
+            self.shared.hurry.cancel();
+            self.shared.draining.wait().await;
+        }
+        Stopped { interrupted: std::mem::take(&mut *lock(&self.shared.interrupted)), unstarted: Vec::new() }
+    }
+}
+
+impl every::Recurs for QueueWorker {
+    fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    fn stopping(&self) -> &CancellationToken {
+        &self.shared.stopping
+    }
+
+    fn recurring(&self) -> &TaskTracker {
+        &self.shared.recurring
+    }
+}
+
+/// Items that are stored at once, at most.
+const AT_ONCE: usize = 1_000;
+
+impl Accept for QueueWorker {
+    /// A store has room.
+    async fn room(&self) -> usize {
+        AT_ONCE
+    }
+
+    /// All of them in one round trip. While the store fails they are kept and tried again.
+    async fn take(&self, jobs: &mut Vec<(Job, Option<Receipt>)>) {
+        let mut stored = Vec::with_capacity(jobs.len());
+        let mut receipts = Vec::with_capacity(jobs.len());
+        for (job, receipt) in jobs.drain(..) {
+            match job.clone().into_stored(self.shared.max_args) {
+                Ok(new) => {
+                    stored.push(new);
+                    receipts.push(receipt);
+                }
+                Err(error) => receive::refuse(&job, receipt, &error),
+            }
+        }
+        match self.insert_again(stored).await {
+            Ok(inserted) => {
+                for (inserted, receipt) in inserted.into_iter().zip(receipts) {
+                    receive::tell_later(self.handle(inserted), receipt);
+                }
+            }
+            Err(error) => tracing::error!(%error, items = receipts.len(), "items that were received are not stored"),
+        }
+    }
+}
+
+impl QueueWorker {
+    /// Ids make a repeated insert safe. Gives up when the store is closed, or does not come back while the worker stops.
+    async fn insert_again(&self, jobs: Vec<NewJob>) -> Result<Vec<Inserted>, StoreError> {
+        const LAST_TRIES: u32 = 5;
+        let backoff = Backoff::exponential(Duration::from_millis(20), 2.0).cap(Duration::from_secs(2)).jitter(0.5);
+        let mut tries = 0;
+        loop {
+            match self.shared.store.insert(jobs.clone()).await {
+                Ok(inserted) => return Ok(inserted),
+                Err(error) if error.is_closed() => return Err(error),
+                Err(error) if tries >= LAST_TRIES && self.shared.stopping.is_cancelled() => return Err(error),
+                Err(error) => {
+                    tries += 1;
+                    let delay = backoff.delay(tries);
+                    tracing::warn!(%error, ?delay, "items that were received could not be stored");
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for QueueWorker {
