@@ -4,6 +4,7 @@
 mod args;
 mod classify;
 mod clock;
+mod concurrent;
 mod context;
 mod error;
 mod execution;
@@ -32,6 +33,7 @@ mod worker;
 pub use args::{ArgsError, DEFAULT_MAX_ARGS, JobArgs};
 pub use classify::{Classified, Classify, Failure};
 pub use clock::Clock;
+pub use concurrent::{ConcurrentJob, ConcurrentJobBuilder};
 pub use context::Context;
 pub use error::{BoxError, InvalidJob, PerformError, StoreError, WaitError};
 pub use extract::{Args, Attempt, Extension, FromJob, FromRef, MissingExtension, State};

@@ -74,6 +74,13 @@ pub trait Worker: Clone + Send + Sync + 'static {
         source: T,
     ) -> impl Future<Output = Result<Recurring, PerformError>> + Send;
 
+    /// Whether a verb would take this job now, as far as that can be seen without asking a store.
+    ///
+    /// # Errors
+    ///
+    /// As [`perform`](Self::perform).
+    fn accepts(&self, job: &Job) -> Result<(), PerformError>;
+
     /// Cancels a job: one that waits never runs, one that runs is told to stop.
     /// Answers whether there was anything to cancel.
     ///

@@ -239,11 +239,8 @@ impl QueueWorker {
         Ok(inserted.into_iter().map(|inserted| self.handle(inserted)).collect())
     }
 
-    fn check(&self, job: Job) -> Result<crate::store::NewJob, PerformError> {
-        if self.shared.stopping.is_cancelled() {
-            return Err(PerformError::Stopped);
-        }
-        self.shared.routes.check_kind(job.kind())?;
+    fn check(&self, job: Job) -> Result<NewJob, PerformError> {
+        self.accepts(&job)?;
         Ok(job.into_stored(self.shared.max_args)?)
     }
 
@@ -313,7 +310,7 @@ impl Worker for QueueWorker {
     }
 
     async fn perform_every(&self, job: Job, schedule: Schedule) -> Result<Recurring, PerformError> {
-        self.check(job.clone())?;
+        self.accepts(&job)?;
         every::every(self, job, schedule).await
     }
 
@@ -323,11 +320,16 @@ impl Worker for QueueWorker {
         source: T,
     ) -> Result<Recurring, PerformError> {
         let kind = kind.into();
+        self.accepts(&Job::new(kind.clone(), ()))?;
+        Ok(receive::receive(self, kind, source))
+    }
+
+    fn accepts(&self, job: &Job) -> Result<(), PerformError> {
         if self.shared.stopping.is_cancelled() {
             return Err(PerformError::Stopped);
         }
-        self.shared.routes.check_kind(&kind)?;
-        Ok(receive::receive(self, kind, source))
+        self.shared.routes.check_kind(job.kind())?;
+        Ok(job.validate()?)
     }
 
     async fn cancel(&self, id: JobId) -> Result<bool, PerformError> {

@@ -68,6 +68,13 @@ enum When {
     At(DateTime<Utc>),
 }
 
+/// A job that was not taken.
+struct Back {
+    job: Job,
+    receipt: Option<Receipt>,
+    refused: Refused,
+}
+
 impl LocalWorker {
     /// A worker with the default settings.
     #[must_use]
@@ -89,8 +96,8 @@ impl LocalWorker {
     /// As `perform`, and [`PerformError::Full`] gives the job back.
     pub fn try_perform(&self, job: Job) -> Result<JobHandle, PerformError> {
         let when = self.when(&job);
-        self.check(&job)?;
-        self.offer(job, when).or_else(|(job, refused)| self.refusal(job, refused))
+        self.accepts(&job)?;
+        self.offer(job, when).or_else(|back| self.refusal(*back))
     }
 
     /// Jobs that were accepted and have not ended, those that are not due included.
@@ -141,37 +148,29 @@ impl LocalWorker {
         job.parts().scheduled_at.map_or(When::Now, When::At)
     }
 
-    fn check(&self, job: &Job) -> Result<(), PerformError> {
-        if self.engine().stopping.is_cancelled() {
-            return Err(PerformError::Stopped);
-        }
-        self.engine().routes.check_kind(job.kind())?;
-        Ok(job.validate()?)
-    }
-
     /// Waits for room.
     async fn accept(&self, mut job: Job, when: When) -> Result<JobHandle, PerformError> {
-        self.check(&job)?;
+        self.accepts(&job)?;
         loop {
             match self.offer(job, when) {
                 Ok(handle) => return Ok(handle),
-                Err((back, Refused::Full)) => job = back,
-                Err((job, refused)) => return self.refusal(job, refused),
+                Err(back) if matches!(back.refused, Refused::Full) => job = back.job,
+                Err(back) => return self.refusal(*back),
             }
             self.pool.at_most(self.capacity() - 1).await;
         }
     }
 
-    fn offer(&self, job: Job, when: When) -> Result<JobHandle, (Job, Refused)> {
+    fn offer(&self, job: Job, when: When) -> Result<JobHandle, Box<Back>> {
         let capacity = self.capacity();
         let due = match when {
             When::In(delay) if !delay.is_zero() => self.pool.with(|pool| pool.book.timers.after(delay)),
             When::At(at) if at > self.engine().clock.now() => Timers::at(at),
-            _ => return self.offer_now(job, None, capacity).map_err(|(job, _, refused)| (job, refused)),
+            _ => return self.offer_now(job, None, capacity),
         };
         let (answer, first) = self.pool.with(|pool| {
             if let Err(refused) = pool.book.check(&job, capacity) {
-                return (Err((job, refused)), false);
+                return (Err(Box::new(Back { job, receipt: None, refused })), false);
             }
             let unique = job.parts().unique.as_ref().map(|unique| unique.key().to_owned());
             let id = job.id();
@@ -186,12 +185,7 @@ impl LocalWorker {
         answer
     }
 
-    fn offer_now(
-        &self,
-        job: Job,
-        receipt: Option<Receipt>,
-        capacity: usize,
-    ) -> Result<JobHandle, (Job, Option<Receipt>, Refused)> {
+    fn offer_now(&self, job: Job, receipt: Option<Receipt>, capacity: usize) -> Result<JobHandle, Box<Back>> {
         let mut entry = Entry::new(job);
         let handle = entry.handle();
         entry.promise.tell(receipt);
@@ -202,7 +196,9 @@ impl LocalWorker {
         });
         match admitted {
             Ok(()) => Ok(handle),
-            Err(((mut entry, _), refused)) => Err((entry.job, entry.promise.take_receipt(), refused)),
+            Err(((mut entry, _), refused)) => {
+                Err(Box::new(Back { job: entry.job, receipt: entry.promise.take_receipt(), refused }))
+            }
         }
     }
 
@@ -211,32 +207,29 @@ impl LocalWorker {
         loop {
             let stopping = self.engine().stopping.is_cancelled();
             let capacity = if stopping { usize::MAX } else { self.capacity() };
-            match self.offer_now(job, receipt, capacity) {
-                Ok(_) => return,
-                Err((back, kept, Refused::Full)) => (job, receipt) = (back, kept),
-                Err((_, kept, Refused::Duplicate(id, ticket))) => {
-                    ticket.completion().share();
-                    receive::tell_later(JobHandle::local(id, Accepted::Duplicate, ticket), kept);
-                    return;
+            let Err(mut back) = self.offer_now(job, receipt, capacity) else { return };
+            if !matches!(back.refused, Refused::Full) {
+                let receipt = back.receipt.take();
+                match self.refusal(*back) {
+                    Ok(duplicate) => receive::tell_later(duplicate, receipt),
+                    Err(error) => tracing::error!(%error, "an item was received too late"),
                 }
-                Err((job, _, Refused::Stopped)) => {
-                    tracing::error!(job.id = %job.id(), job.kind = %job.kind(), "an item was received too late");
-                    return;
-                }
+                return;
             }
+            (job, receipt) = (back.job, back.receipt);
             let room = self.pool.at_most(self.capacity() - 1);
             self.engine().stopping.run_until_cancelled(room).await;
         }
     }
 
-    fn refusal(&self, job: Job, refused: Refused) -> Result<JobHandle, PerformError> {
-        match refused {
+    fn refusal(&self, back: Back) -> Result<JobHandle, PerformError> {
+        match back.refused {
             Refused::Duplicate(id, ticket) => {
                 ticket.completion().share();
                 Ok(JobHandle::local(id, Accepted::Duplicate, ticket))
             }
             Refused::Stopped => Err(PerformError::Stopped),
-            Refused::Full => Err(PerformError::Full { job: Box::new(job), capacity: self.capacity() }),
+            Refused::Full => Err(PerformError::Full { job: Box::new(back.job), capacity: self.capacity() }),
         }
     }
 }
@@ -262,7 +255,7 @@ impl Worker for LocalWorker {
     }
 
     async fn perform_every(&self, job: Job, schedule: Schedule) -> Result<Recurring, PerformError> {
-        self.check(&job)?;
+        self.accepts(&job)?;
         every::every(self, job, schedule).await
     }
 
@@ -272,11 +265,16 @@ impl Worker for LocalWorker {
         source: T,
     ) -> Result<Recurring, PerformError> {
         let kind = kind.into();
+        self.accepts(&Job::new(kind.clone(), ()))?;
+        Ok(receive::receive(self, kind, source))
+    }
+
+    fn accepts(&self, job: &Job) -> Result<(), PerformError> {
         if self.engine().stopping.is_cancelled() {
             return Err(PerformError::Stopped);
         }
-        self.engine().routes.check_kind(&kind)?;
-        Ok(receive::receive(self, kind, source))
+        self.engine().routes.check_kind(job.kind())?;
+        Ok(job.validate()?)
     }
 
     async fn cancel(&self, id: JobId) -> Result<bool, PerformError> {
