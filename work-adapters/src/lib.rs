@@ -3,6 +3,8 @@
 #[macro_use]
 mod accessors;
 mod guard;
+#[macro_use]
+mod watched;
 
 pub mod trace;
 
@@ -13,11 +15,19 @@ pub mod timeout;
 
 pub mod catch_panic;
 
+pub mod health;
+
+pub mod stats;
+
 #[doc(inline)]
 pub use catch_panic::{CatchPanic, CatchPanicLayer};
+#[doc(inline)]
+pub use health::{Health, HealthLayer};
 #[cfg(feature = "metrics")]
 #[doc(inline)]
 pub use metrics::{Metrics, MetricsLayer};
+#[doc(inline)]
+pub use stats::{Stats, StatsLayer};
 #[doc(inline)]
 pub use timeout::{DEFAULT_TIMEOUT, Timeout, TimeoutLayer};
 #[doc(inline)]
