@@ -152,6 +152,10 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     }
 }
 
+/// Tells layers outside that a panic was caught, which the outcome alone does not say: an extension of the context.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Panicked;
+
 thread_local! {
     /// How many `catch` are on the stack of this thread.
     static CATCHING: Cell<u32> = const { Cell::new(0) };
@@ -188,6 +192,7 @@ fn catch<T>(context: &Context, run: impl FnOnce() -> T) -> Result<T, Outcome> {
         }
         Err(panic) => {
             context.set_status(Status::INTERNAL_ERROR);
+            context.insert(Panicked);
             Err(outcome(context, panic, place))
         }
     }

@@ -22,6 +22,10 @@ impl<O: Observe> Guard<O> {
         &self.observer
     }
 
+    pub(crate) const fn observer_mut(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
     /// The service has answered.
     pub(crate) fn end(&mut self, result: &Result<Outcome, BoxError>) {
         if self.context.take().is_some() {

@@ -17,12 +17,22 @@ pub mod catch_panic;
 
 pub mod health;
 
+pub mod hooks;
+
+#[cfg(feature = "log")]
+pub mod log;
+
 pub mod stats;
 
 #[doc(inline)]
 pub use catch_panic::{CatchPanic, CatchPanicLayer};
 #[doc(inline)]
 pub use health::{Health, HealthLayer};
+#[doc(inline)]
+pub use hooks::{Hooks, HooksLayer};
+#[cfg(feature = "log")]
+#[doc(inline)]
+pub use log::{AggregateLog, LogLayer};
 #[cfg(feature = "metrics")]
 #[doc(inline)]
 pub use metrics::{Metrics, MetricsLayer};

@@ -35,6 +35,13 @@ macro_rules! watched_service {
             }
         }
 
+        watched_future!($layer, $seen);
+    };
+}
+
+/// The future of a layer that only looks at the end of an execution.
+macro_rules! watched_future {
+    ($layer:literal, $seen:ty) => {
         ::pin_project_lite::pin_project! {
             #[doc = concat!("The future of the service of a [`", $layer, "`].")]
             pub struct ResponseFuture<F> {

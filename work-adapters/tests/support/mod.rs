@@ -122,6 +122,47 @@ impl Traced {
     }
 }
 
+/// A sink that keeps what is written. Clones keep in the same place.
+#[derive(Clone, Default)]
+pub struct Written(Arc<Mutex<(Vec<u8>, usize)>>);
+
+impl Written {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().0.clone()).unwrap()
+    }
+
+    /// Each line as JSON.
+    pub fn lines(&self) -> Vec<serde_json::Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// How often something was written.
+    pub fn writes(&self) -> usize {
+        self.0.lock().unwrap().1
+    }
+}
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut kept = self.0.lock().unwrap();
+        kept.0.extend_from_slice(bytes);
+        kept.1 += 1;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'w> tracing_subscriber::fmt::MakeWriter<'w> for Written {
+    type Writer = Self;
+
+    fn make_writer(&'w self) -> Self {
+        self.clone()
+    }
+}
+
 /// Which entry of `spans` a span is.
 struct Place(usize);
 
