@@ -101,7 +101,7 @@ async fn every_end_calls_its_hooks_exactly_once_and_in_order() {
         ("away", 3, "start error finish", "1/3 503 away"),
         ("rate", 3, "start error finish", "1/3 429 -"),
     ] {
-        let bare = calls(way, max_attempts, |router, hooks| router.layer(hooks)).await;
+        let bare = calls(way, max_attempts, Router::layer).await;
         assert_eq!((bare.0.as_str(), bare.1.as_str()), (names, seen), "{way}");
         let inside = calls(way, max_attempts, |router, hooks| router.layer(hooks).layer(CatchPanicLayer::new())).await;
         assert_eq!(inside, bare, "{way}, inside of the layer that catches panics");

@@ -75,6 +75,9 @@ fn next(status: Status, result: Option<&Result<Outcome, BoxError>>, context: &Co
         Some(Err(error)) => failure(&**error).and_then(Failure::directive),
         None => None,
     };
+    if status.is_complete() && directive.is_none() {
+        return Next::Complete;
+    }
     let outcome = Outcome::new(status);
     let outcome = directive.into_iter().fold(outcome, Outcome::with_directive);
     let now = Clock::system().now();
