@@ -56,11 +56,14 @@ async fn submitted_is_done_failed_running_and_waiting_at_every_sample_of_10_000_
             let (mut samples, mut last) = (0_u32, 0);
             while !over.load(Ordering::SeqCst) {
                 let (before, accepted) = (stats.snapshot(), accepted.load(Ordering::SeqCst));
-                let waiting_or_running = worker.len() as u64;
+                let counts = worker.counts();
+                assert_eq!(counts.submitted, counts.ended() + counts.open(), "{counts:?}");
+                let waiting_or_running = counts.open();
                 let (offered, after) = (offered.load(Ordering::SeqCst), stats.snapshot());
                 check(&before);
                 assert!(before.total().running() <= SLOTS && before.total().started() >= last);
                 last = before.total().started();
+                // The layer and the worker count each for itself, so between two looks at the one the other fits in.
                 let ended = |snapshot: &Snapshot| snapshot.total().succeeded() + snapshot.total().failed();
                 assert!(accepted <= ended(&after) + waiting_or_running, "{accepted}, {after:?}, {waiting_or_running}");
                 // A job leaves the worker a moment after its layers saw the end, so as many as there are slots may be

@@ -1,8 +1,11 @@
 //! Numbers of a worker that always add up, for a program that wants to look at itself.
 //!
-//! [`StatsLayer`] counts, [`Stats`] is where the numbers are read. [`RollingCounter`] counts the last while of anything.
+//! [`StatsLayer`] counts, [`Stats`] is where the numbers are read. [`LedgerLayer`] writes down where the time of each
+//! execution went, [`Ledger`] is where that is read. [`RollingCounter`] counts the last while of anything.
 
 mod layer;
+mod ledger;
+mod ledger_layer;
 mod rolling;
 mod snapshot;
 
@@ -13,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use work_core::{Kind, Status};
 
 pub use layer::{ResponseFuture, StatsLayer, StatsService};
+pub use ledger::{InvalidLedger, Ledger, LedgerEntry};
+pub use ledger_layer::{LedgerLayer, LedgerService, ResponseFuture as LedgerFuture};
 pub use rolling::{InvalidRolling, RollingCounter};
 pub use snapshot::{Counts, Snapshot};
 
@@ -20,8 +25,8 @@ pub use snapshot::{Counts, Snapshot};
 ///
 /// Every change and every [`snapshot`](Self::snapshot) is under one lock, so at any moment, in each kind and in all,
 /// `started = succeeded + failed + running`. An execution is one attempt: a job that was tried three times counts as
-/// three. Jobs that wait are not seen by a layer; [`LocalWorker::len`](work_core::LocalWorker::len) has them together
-/// with those that run.
+/// three. Jobs that wait are not seen by a layer; [`LocalWorker::counts`](work_core::LocalWorker::counts) has them, with
+/// all others, in one consistent look at jobs instead of executions.
 ///
 /// Cheap to clone; every clone has the same numbers. The first 256 kinds have numbers of their own, further ones are
 /// counted together as `other`.
