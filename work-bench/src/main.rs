@@ -15,7 +15,11 @@ use figure::{Bench, Printer};
 
 /// Every benchmark, in the order it is run.
 const BENCHES: &[Bench] = &[
-    local::PERFORM,
+    local::perform::PERFORM,
+    local::layers::LAYERS,
+    local::pickup::PICKUP,
+    local::receive::RECEIVE,
+    local::delayed::LATENESS,
     sqlite::perform::PERFORM,
     sqlite::drain::DRAIN,
     sqlite::backlog::BACKLOG,

@@ -1,5 +1,3 @@
-//! In memory: the worker against a dispatcher as one would write it by hand.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,8 +58,26 @@ where
 }
 
 fn perform(printer: &Printer) -> Result<(), BoxError> {
-    printer.line("local_perform", Some(0.7), Unit::Rate, &Pairs::measure(ours, raw)?);
+    printer.line("local_perform", Some(0.8), Unit::Rate, &Pairs::measure(ours, raw)?);
+    printer.line("local_perform_stack", Some(0.25), Unit::Rate, &Pairs::measure(ours, called)?);
     Ok(())
+}
+
+/// The same layers, called one after the other without any worker.
+fn called() -> Result<Timed, BoxError> {
+    let done = Done::default();
+    let runtime = runtime()?;
+    let handler = HandlerService::<_, (Args<u64>, State<Done>), _>::new(count, done.clone());
+    let route: Route = BoxCloneSyncService::new(layers().layer(handler));
+    time(JOBS, || {
+        runtime.block_on(async {
+            for n in 0..JOBS {
+                drop(route.clone().oneshot(Job::new("count", n)).await);
+            }
+            done.all().await;
+            Ok(())
+        })
+    })
 }
 
 fn ours() -> Result<Timed, BoxError> {
