@@ -46,7 +46,7 @@ pub use name::{InvalidName, Kind, MAX_NAME, Queue};
 pub use outcome::{Directive, Outcome, UnknownKind, panic_text, status_of, status_of_result};
 pub use retry::{Backoff, DEFAULT_MAX_ATTEMPTS, MAX_BACKOFF, RetryPolicy};
 pub use router::{RouteError, Router};
-pub use schedule::{InvalidSchedule, Overlap, Schedule};
+pub use schedule::{FieldFault, InvalidSchedule, MAX_CRON_TEXT, Overlap, Schedule};
 #[doc(inline)]
 pub use source::Source;
 pub use state::{JobState, UnknownState};
@@ -69,4 +69,7 @@ pub mod _documentation {
     pub mod architecture {}
     #[doc = include_str!("../../docs/design.md")]
     pub mod design {}
+    #[cfg(feature = "cron")]
+    #[doc = include_str!("../../docs/scheduling.md")]
+    pub mod scheduling {}
 }
