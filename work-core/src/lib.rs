@@ -13,6 +13,7 @@ mod handle;
 pub mod handler;
 mod into_outcome;
 mod job;
+pub mod limit;
 mod name;
 mod outcome;
 mod pool;

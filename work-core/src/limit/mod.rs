@@ -1,0 +1,89 @@
+//! Limits on how often something may happen, without any I/O: fixed windows, sliding windows, token buckets.
+//!
+//! | limit | what it promises | memory |
+//! |---|---|---|
+//! | [`FixedWindow`] | at most `count` in a window, which begins with its first permit | constant |
+//! | [`SlidingWindow`] | at most `count` in **any** span of `per` | 16 bytes a permit, at most `count` of them |
+//! | [`Gcra`] | evenly spaced at `count / per`, and a burst of so many | constant |
+//!
+//! Each answers at once whether there is a permit at an instant, and if not, when to look again. [`Limiter`] waits for
+//! one, in order. Time is tokio's, so that a test may pause it. All of this is about one process: two processes have two
+//! limits.
+
+mod error;
+mod fixed_window;
+mod gcra;
+mod limiter;
+mod sliding_window;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use error::InvalidLimit;
+pub use fixed_window::FixedWindow;
+pub use gcra::Gcra;
+pub use limiter::Limiter;
+pub use sliding_window::{MAX_SLIDING, SlidingWindow};
+
+/// Says whether something may happen now.
+///
+/// It is asked from many threads at once, so the instants that it is given may be slightly out of order.
+///
+/// ```
+/// use std::time::Duration;
+/// use tokio::time::Instant;
+/// use work_core::limit::{FixedWindow, Limit};
+///
+/// let limit = FixedWindow::new(2, Duration::from_secs(1))?;
+/// let start = Instant::now();
+/// assert_eq!(limit.try_acquire(start), Ok(()));
+/// assert_eq!(limit.try_acquire(start), Ok(()));
+/// assert_eq!(limit.try_acquire(start), Err(Duration::from_secs(1)));
+/// assert_eq!(limit.try_acquire(start + Duration::from_secs(1)), Ok(()));
+/// # Ok::<(), work_core::limit::InvalidLimit>(())
+/// ```
+pub trait Limit: Send + Sync {
+    /// Takes a permit if there is one at this instant.
+    ///
+    /// # Errors
+    ///
+    /// How long from `now` there can be no permit: look again then. Nothing was taken.
+    fn try_acquire(&self, now: Instant) -> Result<(), Duration>;
+
+    /// True if nothing that was taken before this instant counts any more: a [`fresh`](Self::fresh) one would answer
+    /// the same.
+    fn is_idle(&self, now: Instant) -> bool;
+
+    /// The same limit with nothing taken: so that each key can have its own.
+    fn fresh(&self) -> Box<dyn Limit>;
+}
+
+impl<L: Limit + ?Sized> Limit for Arc<L> {
+    fn try_acquire(&self, now: Instant) -> Result<(), Duration> {
+        (**self).try_acquire(now)
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        (**self).is_idle(now)
+    }
+
+    fn fresh(&self) -> Box<dyn Limit> {
+        (**self).fresh()
+    }
+}
+
+impl Limit for Box<dyn Limit> {
+    fn try_acquire(&self, now: Instant) -> Result<(), Duration> {
+        (**self).try_acquire(now)
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        (**self).is_idle(now)
+    }
+
+    fn fresh(&self) -> Box<dyn Limit> {
+        (**self).fresh()
+    }
+}
