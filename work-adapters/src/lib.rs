@@ -2,7 +2,9 @@
 
 #[macro_use]
 mod accessors;
+mod admit;
 mod guard;
+mod setting;
 #[macro_use]
 mod watched;
 
@@ -24,6 +26,14 @@ pub mod log;
 
 pub mod stats;
 
+pub mod rate_limit;
+
+pub mod keyed_concurrency;
+
+pub mod circuit_breaker;
+
+pub mod retry;
+
 #[doc(inline)]
 pub use catch_panic::{CatchPanic, CatchPanicLayer};
 #[doc(inline)]
@@ -33,11 +43,20 @@ pub use hooks::{Hooks, HooksLayer};
 #[cfg(feature = "log")]
 #[doc(inline)]
 pub use log::{AggregateLog, LogLayer};
+#[doc(inline)]
+pub use circuit_breaker::{BreakerState, CircuitBreak, CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerLayer};
+#[doc(inline)]
+pub use keyed_concurrency::{KeyedConcurrency, KeyedConcurrencyLayer};
 #[cfg(feature = "metrics")]
 #[doc(inline)]
 pub use metrics::{Metrics, MetricsLayer};
 #[doc(inline)]
 pub use stats::{Stats, StatsLayer};
+#[doc(inline)]
+pub use rate_limit::{RateLimit, RateLimitLayer};
+#[doc(inline)]
+pub use retry::{Retry, RetryLayer};
+pub use setting::InvalidSetting;
 #[doc(inline)]
 pub use timeout::{DEFAULT_TIMEOUT, Timeout, TimeoutLayer};
 #[doc(inline)]

@@ -103,6 +103,11 @@ impl Context {
         self.shared.status.store(status.code(), Ordering::Release);
     }
 
+    /// Makes the status unknown again: for a layer that calls its service once more within the same execution.
+    pub fn clear_status(&self) {
+        self.shared.status.store(0, Ordering::Release);
+    }
+
     /// The job, if this is the context of one.
     #[must_use]
     pub fn job_id(&self) -> Option<JobId> {
