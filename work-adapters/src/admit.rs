@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context as Poll_, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -11,6 +12,19 @@ use work_core::{BoxError, Context, Job, Outcome};
 /// A wait for leave to call, which is of type `P` and is given back when the call has ended.
 pub(crate) type Wait<P> = Pin<Box<dyn Future<Output = P> + Send>>;
 
+/// Notes how long a wait was, also if it is dropped before it is over.
+pub(crate) struct Waited {
+    context: Context,
+    since: Instant,
+    note: fn(&Context, Duration),
+}
+
+impl Drop for Waited {
+    fn drop(&mut self) {
+        (self.note)(&self.context, self.since.elapsed());
+    }
+}
+
 pin_project! {
     /// Waits, then calls; or answers without a call.
     ///
@@ -18,7 +32,7 @@ pin_project! {
     #[project = AdmitProjection]
     pub(crate) enum Admit<S: Service<Job>, P> {
         // `call` is taken when the wait is over.
-        Waiting { wait: Wait<P>, call: Option<(S, Job)>, since: Instant, waited: fn(&Context, Instant) },
+        Waiting { wait: Wait<P>, call: Option<(S, Job)>, waited: Waited },
         // In this order: the call is dropped before the permit.
         Calling { #[pin] call: Oneshot<S, Job>, permit: P },
         // Taken when polled.
@@ -28,9 +42,10 @@ pin_project! {
 }
 
 impl<S: Service<Job>, P> Admit<S, P> {
-    /// Calls once the wait is over. `waited` is told when it began.
-    pub(crate) fn after(wait: Wait<P>, service: S, job: Job, waited: fn(&Context, Instant)) -> Self {
-        Self::Waiting { wait, call: Some((service, job)), since: Instant::now(), waited }
+    /// Calls once the wait is over. `note` adds to the times of the execution.
+    pub(crate) fn after(wait: Wait<P>, service: S, job: Job, note: fn(&Context, Duration)) -> Self {
+        let waited = Waited { context: job.context().clone(), since: Instant::now(), note };
+        Self::Waiting { wait, call: Some((service, job)), waited }
     }
 
     /// Calls at once.
@@ -56,10 +71,9 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
         loop {
             let next = match self.as_mut().project() {
-                AdmitProjection::Waiting { wait, call, since, waited } => {
+                AdmitProjection::Waiting { wait, call, .. } => {
                     let permit = ready!(wait.as_mut().poll(cx));
                     let Some((service, job)) = call.take() else { return Poll::Pending };
-                    waited(job.context(), *since);
                     Self::now(permit, service, job)
                 }
                 AdmitProjection::Calling { call, .. } => {

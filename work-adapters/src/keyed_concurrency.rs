@@ -9,7 +9,6 @@ use std::task::{Context as Poll_, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 use work_core::{BoxError, Context, Job, Outcome};
@@ -22,7 +21,8 @@ use crate::rate_limit::KeyOf;
 ///
 /// A job without a key passes. All routes that one layer wraps, and all clones of it, count together. A place is given
 /// back however the job ends, and a key that nobody holds or waits for is forgotten. A job that waits holds a slot of
-/// the worker, so that a flood of one key can fill it: a worker needs more slots than jobs of one key wait.
+/// the worker, so that a flood of one key can fill it: a worker needs more slots than jobs of one key wait. The wait is
+/// [`waiting`](work_core::JobTimings::waiting) in the times of the execution.
 ///
 /// ```
 /// use std::time::Duration;
@@ -177,14 +177,12 @@ where
             Err(_) => {
                 // The semaphore is never closed, so there is always a permit.
                 let place = async move { Place { _permit: free.acquire_owned().await.ok(), _ticket: Some(ticket) } };
-                Admit::after(Box::pin(place), inner, job, waited_for_slot)
+                Admit::after(Box::pin(place), inner, job, Context::add_waiting)
             }
         };
         ResponseFuture { admit }
     }
 }
-
-fn waited_for_slot(_: &Context, _: Instant) {}
 
 pin_project! {
     /// The future of a [`KeyedConcurrency`].

@@ -61,3 +61,9 @@ pub use setting::InvalidSetting;
 pub use timeout::{DEFAULT_TIMEOUT, Timeout, TimeoutLayer};
 #[doc(inline)]
 pub use trace::{Trace, TraceLayer};
+
+/// The documents of the repository that need this crate, so that their examples are compiled and their links checked.
+pub mod _documentation {
+    #[doc = include_str!("../../docs/layers.md")]
+    pub mod layers {}
+}

@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use support::{Log, Measured, Traced, probe};
 use tracing::level_filters::LevelFilter;
-use work_adapters::{CatchPanicLayer, MetricsLayer, TimeoutLayer, TraceLayer};
+use work_adapters::{
+    CatchPanicLayer, CircuitBreaker, CircuitBreakerLayer, KeyedConcurrencyLayer, MetricsLayer, RateLimitLayer,
+    TimeoutLayer, TraceLayer,
+};
+use work_core::limit::Gcra;
 use work_core::{Args, BoxError, Context, Job, LocalWorker, Router, Status, Worker};
 
 /// The ways an attempt can end, and the status each comes to.
@@ -61,6 +65,12 @@ fn with(router: Router, layer: char) -> Router {
         'M' => router.layer(MetricsLayer::new()),
         't' => router.layer(TimeoutLayer::new()),
         'C' => router.layer(CatchPanicLayer::new()),
+        'R' => router.layer(RateLimitLayer::new(Gcra::new(1_000, Duration::from_secs(1)).unwrap())),
+        'K' => router.layer(KeyedConcurrencyLayer::new(1, |job| Some(job.kind().to_string())).unwrap()),
+        'B' => {
+            let breaker = CircuitBreaker::builder("test").minimum_calls(1_000).build().unwrap();
+            router.layer(CircuitBreakerLayer::new(breaker))
+        }
         _ => unreachable!("{layer} is no layer"),
     }
 }
@@ -135,4 +145,13 @@ fn every_order_of_the_four_layers_records_the_final_status_everywhere() {
 #[test]
 fn without_a_layer_that_catches_panics_every_order_records_it_too() {
     orders("TMt").iter().for_each(|order| check(order));
+}
+
+#[test]
+fn the_layers_that_hold_back_or_refuse_fit_into_every_order() {
+    for layer in ["R", "K", "B"] {
+        orders(&format!("TMt{layer}")).iter().for_each(|order| check(order));
+    }
+    orders("RKBt").iter().for_each(|order| check(order));
+    check("TMtRKBC");
 }

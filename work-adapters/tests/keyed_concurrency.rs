@@ -111,6 +111,24 @@ async fn a_place_is_given_back_however_the_job_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_wait_for_a_place_is_noted_as_such() {
+    async fn nap(context: Context, State(log): State<Arc<Mutex<Vec<(u128, u128)>>>>) {
+        sleep(Duration::from_millis(10)).await;
+        let times = context.timings().unwrap();
+        log.lock().unwrap().push((times.waiting.as_millis(), times.executing.as_millis()));
+    }
+    let log = Arc::<Mutex<Vec<_>>>::default();
+    let layer = KeyedConcurrencyLayer::new(1, |job| Some(job.kind().to_string())).unwrap();
+    let routes = Router::new().route("nap", nap).layer(layer).with_state(log.clone());
+    let worker = LocalWorker::builder(routes).timings().build().unwrap();
+    for _ in 0..3 {
+        worker.perform(Job::new("nap", ())).await.unwrap();
+    }
+    worker.stop().await;
+    assert_eq!(*log.lock().unwrap(), [(0, 10), (10, 10), (20, 10)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_running_job_that_is_cancelled_gives_its_place_to_the_next() {
     let (seen, layer) = (Seen::default(), layer(1));
     let worker = LocalWorker::new(router(layer.clone(), &seen));

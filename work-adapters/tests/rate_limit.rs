@@ -19,9 +19,9 @@ use work_core::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// When the handler was called.
+/// When the handler was called, and how long each was throttled if times are taken.
 #[derive(Clone, Default)]
-struct Calls(Arc<Mutex<Vec<Instant>>>);
+struct Calls(Arc<Mutex<Vec<Instant>>>, Arc<Mutex<Vec<Duration>>>);
 
 impl Calls {
     fn note(&self) {
@@ -37,8 +37,9 @@ impl Calls {
     }
 }
 
-async fn note(State(calls): State<Calls>) {
+async fn note(State(calls): State<Calls>, context: Context) {
     calls.note();
+    calls.1.lock().unwrap().extend(context.timings().map(|times| times.throttled));
 }
 
 fn router(layer: RateLimitLayer, calls: &Calls) -> Router {
@@ -48,13 +49,15 @@ fn router(layer: RateLimitLayer, calls: &Calls) -> Router {
 /// When each of so many jobs, given at once, got to the handler.
 async fn starts(limit: impl Limit + 'static, jobs: usize) -> Vec<Duration> {
     let calls = Calls::default();
-    let worker = LocalWorker::new(router(RateLimitLayer::new(limit), &calls));
+    let worker = LocalWorker::builder(router(RateLimitLayer::new(limit), &calls)).timings().build().unwrap();
     let start = Instant::now();
     for _ in 0..jobs {
         worker.perform(Job::new("note", ())).await.unwrap();
     }
     worker.stop().await;
-    calls.since(start)
+    let starts = calls.since(start);
+    assert_eq!(*calls.1.lock().unwrap(), starts, "what was waited is noted as throttled");
+    starts
 }
 
 fn within(times: &[Duration], from: Duration, to: Duration) -> usize {

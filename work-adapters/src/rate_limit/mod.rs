@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{Context as Poll_, Poll};
 
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 use work_core::limit::Limiter;
@@ -27,7 +26,8 @@ pub use keys::MAX_KEYS;
 /// All routes that one layer wraps, and all clones of it, share the limit. A job that waits has been started: it holds a
 /// slot of the worker, and on a store its lease, and a timeout layer outside of this one counts the wait. So wait where
 /// waits are short, and refuse where they are not: a refused job costs nothing until it is due again. A job that is
-/// cancelled while it waits takes no permit and never reaches the handler.
+/// cancelled while it waits takes no permit and never reaches the handler. The wait is
+/// [`throttled`](work_core::JobTimings::throttled) in the times of the execution.
 ///
 /// ```
 /// use std::time::Duration;
@@ -166,7 +166,7 @@ where
             (None, _) => Admit::now((), self.inner.clone(), job),
             (Some(limit), Excess::Waits) => {
                 let wait = Box::pin(async move { limit.acquire().await });
-                Admit::after(wait, self.inner.clone(), job, throttled)
+                Admit::after(wait, self.inner.clone(), job, Context::add_throttled)
             }
             (Some(limit), Excess::IsRefused) => match limit.try_acquire() {
                 Ok(()) => Admit::now((), self.inner.clone(), job),
@@ -179,8 +179,6 @@ where
         ResponseFuture { admit }
     }
 }
-
-fn throttled(_: &Context, _: Instant) {}
 
 pin_project! {
     /// The future of a [`RateLimit`].
