@@ -51,7 +51,7 @@ async fn handler(Args((key, n, end)): Args<(String, u32, String)>, State(seen): 
     sleep(Duration::from_millis(10)).await;
     assert!(end != "panic", "as it was told");
     if end == "endless" {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -112,12 +112,13 @@ async fn a_place_is_given_back_however_the_job_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_a_place_is_noted_as_such() {
-    async fn nap(context: Context, State(log): State<Arc<Mutex<Vec<(u128, u128)>>>>) {
+    type Noted = Arc<Mutex<Vec<(u128, u128)>>>;
+    async fn nap(context: Context, State(log): State<Noted>) {
         sleep(Duration::from_millis(10)).await;
         let times = context.timings().unwrap();
         log.lock().unwrap().push((times.waiting.as_millis(), times.executing.as_millis()));
     }
-    let log = Arc::<Mutex<Vec<_>>>::default();
+    let log = Noted::default();
     let layer = KeyedConcurrencyLayer::new(1, |job| Some(job.kind().to_string())).unwrap();
     let routes = Router::new().route("nap", nap).layer(layer).with_state(log.clone());
     let worker = LocalWorker::builder(routes).timings().build().unwrap();

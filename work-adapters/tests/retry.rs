@@ -17,9 +17,11 @@ use work_core::{
     State, Status, Worker,
 };
 
-/// The tries: when each began, and what it found in the context.
+/// When a try began, and what it found in the context: the status, and the attempt.
+type Try = (Instant, Option<Status>, u32);
+
 #[derive(Clone, Default)]
-struct Tries(Arc<Mutex<Vec<(Instant, Option<Status>, u32)>>>);
+struct Tries(Arc<Mutex<Vec<Try>>>);
 
 impl Tries {
     fn note(&self, context: &Context) -> usize {

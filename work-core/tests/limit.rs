@@ -201,6 +201,25 @@ async fn permits_come_in_the_order_of_asking() {
     assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<_>>());
 }
 
+#[tokio::test]
+async fn one_who_comes_when_the_permit_is_there_does_not_overtake_those_who_wait() {
+    let limit = Limiter::new(FixedWindow::new(1, Duration::from_millis(10)).unwrap());
+    limit.acquire().await;
+    let waiting = tokio::spawn({
+        let limit = limit.clone();
+        async move {
+            limit.acquire().await;
+            Instant::now()
+        }
+    });
+    tokio::task::yield_now().await;
+    // The window ends, and the one who waits had no chance to look.
+    std::thread::sleep(Duration::from_millis(50));
+    limit.acquire().await;
+    let mine = Instant::now();
+    assert!(waiting.await.unwrap() < mine);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_wait_takes_no_permit_and_gives_its_place_to_the_next() {
     let limit = Limiter::new(FixedWindow::new(1, SECOND).unwrap());
