@@ -37,26 +37,26 @@ pub mod retry;
 #[doc(inline)]
 pub use catch_panic::{CatchPanic, CatchPanicLayer};
 #[doc(inline)]
+pub use circuit_breaker::{BreakerState, CircuitBreak, CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerLayer};
+#[doc(inline)]
 pub use health::{Health, HealthLayer};
 #[doc(inline)]
 pub use hooks::{Hooks, HooksLayer};
+#[doc(inline)]
+pub use keyed_concurrency::{KeyedConcurrency, KeyedConcurrencyLayer};
 #[cfg(feature = "log")]
 #[doc(inline)]
 pub use log::{AggregateLog, LogLayer};
-#[doc(inline)]
-pub use circuit_breaker::{BreakerState, CircuitBreak, CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerLayer};
-#[doc(inline)]
-pub use keyed_concurrency::{KeyedConcurrency, KeyedConcurrencyLayer};
 #[cfg(feature = "metrics")]
 #[doc(inline)]
 pub use metrics::{Metrics, MetricsLayer};
-#[doc(inline)]
-pub use stats::{Stats, StatsLayer};
 #[doc(inline)]
 pub use rate_limit::{RateLimit, RateLimitLayer};
 #[doc(inline)]
 pub use retry::{Retry, RetryLayer};
 pub use setting::InvalidSetting;
+#[doc(inline)]
+pub use stats::{Stats, StatsLayer};
 #[doc(inline)]
 pub use timeout::{DEFAULT_TIMEOUT, Timeout, TimeoutLayer};
 #[doc(inline)]
