@@ -10,6 +10,7 @@ mod inspect;
 mod lease;
 mod migrate;
 mod open;
+pub mod outbox;
 mod row;
 mod settle;
 mod store;

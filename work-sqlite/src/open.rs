@@ -113,6 +113,20 @@ pub(crate) fn reader(settings: &SqliteStoreBuilder) -> Result<Connection, OpenEr
     Ok(connection)
 }
 
+/// Opens a connection to a file of any program, which is there.
+pub(crate) fn existing(path: &Path) -> Result<Connection, OpenError> {
+    if rusqlite::version_number() < MIN_SQLITE {
+        return Err(OpenError::OldSqlite { found: rusqlite::version() });
+    }
+    check_path(path)?;
+    let connection = connect(path)?;
+    match connection.is_readonly("main") {
+        Ok(false) => Ok(connection),
+        Ok(true) => Err(OpenError::ReadOnly { path: path.to_owned() }),
+        Err(error) => Err(OpenError::from_sqlite(path.to_owned(), error)),
+    }
+}
+
 fn connect(path: &Path) -> Result<Connection, OpenError> {
     // Without URI names: a path is a path, whatever signs it has.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -140,17 +154,8 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// Makes an empty file that only its owner can read, if there is none.
 fn make_file(path: &Path) -> Result<(), OpenError> {
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    check_path(path)?;
     let path_buf = path.to_owned();
-    if path.as_os_str() == ":memory:" || path.as_os_str().is_empty() {
-        return Err(OpenError::InMemory { path: path_buf });
-    }
-    if path.is_dir() {
-        return Err(OpenError::IsFolder { path: path_buf });
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
-        return Err(OpenError::NoFolder { path: path_buf, parent: parent.to_owned() });
-    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -164,6 +169,22 @@ fn make_file(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == ErrorKind::StorageFull => Err(OpenError::DiskFull { path: path_buf }),
         Err(error) => Err(OpenError::other(path_buf, error)),
     }
+}
+
+/// Refuses what is no path of a file in a folder.
+fn check_path(path: &Path) -> Result<(), OpenError> {
+    let path_buf = path.to_owned();
+    if path.as_os_str() == ":memory:" || path.as_os_str().is_empty() {
+        return Err(OpenError::InMemory { path: path_buf });
+    }
+    if path.is_dir() {
+        return Err(OpenError::IsFolder { path: path_buf });
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+        return Err(OpenError::NoFolder { path: path_buf, parent: parent.to_owned() });
+    }
+    Ok(())
 }
 
 fn set_up(connection: &Connection, settings: &SqliteStoreBuilder) -> Result<(), OpenError> {
