@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::mpsc;
-use work_core::{Delivery, JobId, Status, Unique};
+use work_core::source::Delivery;
+use work_core::{JobId, Status, Unique};
 
 use super::builder::{DeadRows, SqliteOutboxBuilder};
 use super::connect;
@@ -323,8 +324,8 @@ impl Relay {
     fn send(&mut self, row: OutboxRow, key: Key, id: Value) {
         self.deliveries += 1;
         let unique = Unique::new(format!("outbox:{}:{}", self.name, row.id()));
-        let receipt = Receipt { inbox: Some(self.inbox.clone()), delivery: self.deliveries };
-        let delivery = Delivery::new(row).unique(unique).on_settled(move |status| receipt.settle(status));
+        let (inbox, number) = (self.inbox.clone(), self.deliveries);
+        let delivery = Delivery::new(row).unique(unique).on_settled(move |status| inbox.settle(number, status));
         self.flights.insert(self.deliveries, Some((key, id)));
         // There is room for all that are in flight. If nobody receives any more, the receipt says so.
         drop(self.rows.try_send(delivery));
@@ -352,28 +353,6 @@ impl Relay {
 
     fn now(&self) -> i64 {
         self.settings.clock.now().timestamp_millis()
-    }
-}
-
-/// Tells the relay how a delivery ended, also when it is dropped.
-struct Receipt {
-    inbox: Option<Arc<Inbox>>,
-    delivery: u64,
-}
-
-impl Receipt {
-    fn settle(mut self, status: Option<Status>) {
-        if let Some(inbox) = self.inbox.take() {
-            inbox.settle(self.delivery, status);
-        }
-    }
-}
-
-impl Drop for Receipt {
-    fn drop(&mut self) {
-        if let Some(inbox) = self.inbox.take() {
-            inbox.settle(self.delivery, None);
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
-use work_core::{Delivery, Source};
+use work_core::source::{Delivery, Source};
 
 use super::builder::SqliteOutboxBuilder;
 use super::error::OutboxError;
