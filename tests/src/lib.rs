@@ -68,16 +68,23 @@ pub fn count(store: &Path, sql: &str) -> i64 {
 /// If it cannot be built.
 pub fn index_files() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "work-examples", "--example", "index_files", "--message-format", "json"]);
-        let output = build.current_dir(root()).stderr(Stdio::inherit()).output().expect("cargo runs");
-        assert!(output.status.success(), "index_files does not build");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
-        program.expect("cargo names the program")
-    })
+    PROGRAM.get_or_init(|| example("index_files"))
+}
+
+/// Builds an example, and says where it is.
+///
+/// # Panics
+///
+/// If it cannot be built.
+pub fn example(name: &str) -> PathBuf {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "-p", "work-examples", "--example", name, "--message-format", "json"]);
+    let output = build.current_dir(root()).stderr(Stdio::inherit()).output().expect("cargo runs");
+    assert!(output.status.success(), "{name} does not build");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    program.expect("cargo names the program")
 }
 
 /// The root of the repository.

@@ -22,3 +22,9 @@ pub use error::OpenError;
 pub use insert_in::insert_in;
 pub use open::{Durability, SqliteStoreBuilder};
 pub use store::SqliteStore;
+
+/// The guides of the repository that need a store, so that their examples are compiled and run.
+pub mod _documentation {
+    #[doc = include_str!("../../docs/sources.md")]
+    pub mod sources {}
+}
