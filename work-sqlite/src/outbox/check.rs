@@ -132,8 +132,8 @@ fn is_id(connection: &Connection, columns: &[Column], names: &Names, id: &Column
     let found = if id.declared.is_empty() { "without a type" } else { &id.declared };
     refuse(!known, "id", id, found, "INTEGER or TEXT")?;
     let alone = id.in_key == 1 && columns.iter().filter(|column| column.in_key > 0).count() == 1;
-    let nullable = !id.not_null && !(alone && id.declared == "INTEGER");
-    refuse(nullable, "id", id, "nullable", "INTEGER PRIMARY KEY, or one that is NOT NULL")?;
+    let never_null = id.not_null || (alone && id.declared == "INTEGER");
+    refuse(!never_null, "id", id, "nullable", "INTEGER PRIMARY KEY, or one that is NOT NULL")?;
     // A whole index of that one column.
     let sql = "SELECT count(*) FROM pragma_index_list(?1) AS i WHERE i.\"unique\" AND NOT i.partial AND \
                (SELECT group_concat(name) FROM pragma_index_info(i.name)) = ?2 COLLATE NOCASE";

@@ -24,7 +24,7 @@ pub(super) fn open(settings: &SqliteOutboxBuilder) -> Result<(Connection, Table)
     if connection.query_row(made, [], |row| row.get::<_, i64>(0)).map_err(from_sqlite)? < 2 {
         let transaction = immediate(&connection).map_err(from_sqlite)?;
         transaction.execute_batch(SIDE_TABLES).map_err(from_sqlite)?;
-        commit(transaction).map_err(from_sqlite)?;
+        commit(&transaction).map_err(from_sqlite)?;
     }
     Ok((connection, Table::new(&settings.names, settings.dead_rows, integer_times)))
 }
@@ -44,12 +44,12 @@ pub(super) fn immediate(connection: &Connection) -> rusqlite::Result<Transaction
 }
 
 /// Commits, and waits for readers that are in the way.
-pub(super) fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
+pub(super) fn commit(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let began = Instant::now();
     loop {
         match transaction.execute_batch("COMMIT") {
             Err(error) if is_busy(&error) && began.elapsed() < COMMIT_TIMEOUT => {
-                thread::sleep(Duration::from_millis(5))
+                thread::sleep(Duration::from_millis(5));
             }
             result => return result,
         }

@@ -100,6 +100,7 @@
 mod builder;
 mod check;
 mod connect;
+mod deliver;
 mod error;
 mod fetch;
 mod inbox;

@@ -5,15 +5,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 use work_core::source::Delivery;
-use work_core::{JobId, Status, Unique};
+use work_core::{JobId, Status};
 
-use super::builder::{DeadRows, SqliteOutboxBuilder};
+use super::builder::SqliteOutboxBuilder;
 use super::connect;
 use super::error::OutboxError;
-use super::fetch::fetch;
 use super::inbox::Inbox;
 use super::keys::{Key, Keys, Value};
 use super::lease::Lease;
@@ -27,21 +26,21 @@ use crate::watch::Watch;
 const LAST_TRIES: u32 = 5;
 
 pub(super) struct Relay {
-    settings: SqliteOutboxBuilder,
-    inbox: Arc<Inbox>,
-    rows: mpsc::Sender<Delivery<OutboxRow>>,
+    pub(super) settings: SqliteOutboxBuilder,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) rows: mpsc::Sender<Delivery<OutboxRow>>,
     /// `None` after a failure: then it is opened again.
     connection: Option<Connection>,
-    table: Table,
-    lease: Lease,
+    pub(super) table: Table,
+    pub(super) lease: Lease,
     /// What tells the rows of this file from those of others.
-    name: String,
-    keys: Keys,
-    scan: Scan,
+    pub(super) name: String,
+    pub(super) keys: Keys,
+    pub(super) scan: Scan,
     /// Rows that are delivered and not settled, by the number of the delivery. `None`: of a lease that is lost.
-    flights: HashMap<u64, Option<(Key, Value)>>,
-    deliveries: u64,
-    verdicts: Vec<Verdict>,
+    pub(super) flights: HashMap<u64, Option<(Key, Value)>>,
+    pub(super) deliveries: u64,
+    pub(super) verdicts: Vec<Verdict>,
     closed: bool,
     /// Failures of the file, one after the other.
     failures: u32,
@@ -191,7 +190,7 @@ impl Relay {
         if fence.is_some() && is_new {
             self.name = self.lease.name(&transaction)?;
         }
-        connect::commit(transaction)?;
+        connect::commit(&transaction)?;
         // Who has no lease looks for its end all the time, which costs no write.
         self.renew_at = if fence.is_some() { began + self.settings.lease / 3 } else { began };
         if is_new {
@@ -220,115 +219,8 @@ impl Relay {
         self.flights.values_mut().for_each(|flight| *flight = None);
     }
 
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.flights.len() < self.settings.in_flight
-    }
-
-    /// Delivers rows until there is no room, or no row that may be delivered.
-    fn deliver(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.scan.begin(Instant::now()) {
-            self.tidy(connection)?;
-        }
-        // One snapshot: the head of a key, and then that row.
-        let snapshot = connection.unchecked_transaction()?;
-        let (mut more_keys, mut more_rows) = (true, true);
-        // By turns, so that neither keys with many rows nor new keys take all of the room.
-        while self.has_room() && self.verdicts.len() < self.settings.in_flight && (more_keys || more_rows) {
-            more_keys = self.deliver_ready(&snapshot)?;
-            more_rows = self.has_room() && self.deliver_scanned(&snapshot)?;
-        }
-        snapshot.finish()
-    }
-
-    /// Forgets dead rows that somebody has published or deleted, so that a new row with such an id is not taken for dead.
-    fn tidy(&self, connection: &Connection) -> rusqlite::Result<()> {
-        if let Some([is_needed, delete]) = &self.table.tidy
-            && connection.prepare_cached(is_needed)?.query_row([], |row| row.get(0))?
-        {
-            connection.execute(delete, [])?;
-        }
-        Ok(())
-    }
-
-    /// The next row of a key whose last one is done with. False if there is no such key.
-    fn deliver_ready(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
-        let Some(key) = self.keys.ready(Instant::now()) else {
-            return Ok(false);
-        };
-        match self.deliver_head(connection, &key) {
-            Ok(true) => {}
-            Ok(false) => self.keys.forget(&key),
-            Err(error) => {
-                self.keys.again(key);
-                return Err(error);
-            }
-        }
-        Ok(true)
-    }
-
-    /// False if there is nothing of the key to be delivered.
-    fn deliver_head(&mut self, connection: &Connection, key: &Key) -> rusqlite::Result<bool> {
-        match self.head(connection, key)? {
-            Some(row) => self.deliver_row(connection, key, &row),
-            None => Ok(false),
-        }
-    }
-
-    /// The next row of the look, or rather the first row of its key. False if there is none.
-    fn deliver_scanned(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
-        let Some((row, key)) = self.scan.next(connection, &self.table)? else {
-            return Ok(false);
-        };
-        if self.keys.is_known(&key) || self.scan.is_held(&key) {
-            return Ok(true);
-        }
-        if self.keys.is_full() {
-            self.scan.put_back((row, key));
-            return Ok(false);
-        }
-        self.deliver_head(connection, &key)?;
-        Ok(true)
-    }
-
-    /// The row of the key that comes first, unless it is dead and holds the key.
-    fn head(&mut self, connection: &Connection, key: &Key) -> rusqlite::Result<Option<Value>> {
-        let value = match key {
-            Key::Alone(row) => return Ok(Some(row.clone())),
-            Key::Of(value) => value,
-        };
-        let mut statement = connection.prepare_cached(&self.table.head)?;
-        let head = statement.query_row([value], |row| Ok((row.get(0)?, row.get::<_, bool>(1)?))).optional()?;
-        let Some((row, is_alive)) = head else {
-            return Ok(None);
-        };
-        if !is_alive && self.settings.dead_rows == DeadRows::HoldTheirKey {
-            self.scan.hold(key.clone());
-            return Ok(None);
-        }
-        Ok(Some(row))
-    }
-
-    /// False if it is not there to be delivered any more.
-    fn deliver_row(&mut self, connection: &Connection, key: &Key, id: &Value) -> rusqlite::Result<bool> {
-        let Some(row) = fetch(connection, &self.table, id)? else {
-            return Ok(false);
-        };
-        self.keys.deliver(key, id);
-        match row {
-            Ok(row) => self.send(row, key.clone(), id.clone()),
-            Err(reason) => self.verdicts.push(Verdict { key: key.clone(), row: id.clone(), dead: Some(reason) }),
-        }
-        Ok(true)
-    }
-
-    fn send(&mut self, row: OutboxRow, key: Key, id: Value) {
-        self.deliveries += 1;
-        let unique = Unique::new(format!("outbox:{}:{}", self.name, row.id()));
-        let (inbox, number) = (self.inbox.clone(), self.deliveries);
-        let delivery = Delivery::new(row).unique(unique).on_settled(move |status| inbox.settle(number, status));
-        self.flights.insert(self.deliveries, Some((key, id)));
-        // There is room for all that are in flight. If nobody receives any more, the receipt says so.
-        drop(self.rows.try_send(delivery));
     }
 
     fn settled(&mut self, delivery: u64, status: Option<Status>) {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use work_core::{Clock, Worker};
+use work_core::store::{Inspect, JobFilter};
+use work_core::{Args, Clock, QueueWorker, Router, Worker};
+use work_sqlite::SqliteStore;
+use work_sqlite::outbox::OutboxRow;
 
 use crate::place::{Place, Seen, TABLE, a_while, ids, receiver, receiver_after, relay, until};
 
@@ -88,4 +91,32 @@ async fn a_file_that_is_locked_for_long_is_waited_for() {
     let mut got = ids(&seen);
     got.dedup();
     assert_eq!(got, ["1", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_delivered_again_finds_its_job_in_the_store() {
+    let place = Place::new(TABLE);
+    let store = SqliteStore::open(place.path()).await.unwrap();
+    let worker = QueueWorker::new(store.clone(), Router::new().route("hook", async |_: Args<OutboxRow>| {}));
+    place.add(Some("a"), "1");
+    // The lease is looked at often.
+    let outbox = place.outbox().lease(Duration::from_millis(300));
+    worker.perform_receive("hook", outbox.open().await.unwrap()).await.unwrap();
+    let jobs = || place.number("SELECT count(*) FROM jobs", []);
+    until("stored", || jobs() == 1).await;
+    // As after a crash: nobody knows any more what was delivered.
+    for fence in 2..5 {
+        place.user.execute("UPDATE work_outbox_leases SET owner = 'another', expires_at = 0", []).unwrap();
+        let taken = || place.number("SELECT fence FROM work_outbox_leases WHERE owner <> 'another'", []) == fence;
+        let is_there = || place.number("SELECT count(*) FROM work_outbox_leases WHERE owner <> 'another'", []) == 1;
+        until("taken", || is_there() && taken()).await;
+        a_while().await;
+    }
+    assert_eq!((jobs(), place.pending()), (1, 1));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(worker.run_until(async { drop(stopped.await) }));
+    until("published", || place.pending() == 0).await;
+    assert_eq!(store.counts(JobFilter::default()).await.unwrap().total(), 1);
+    drop(stop);
+    running.await.unwrap().unwrap();
 }
