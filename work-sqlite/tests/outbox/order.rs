@@ -19,12 +19,16 @@ async fn each_key_is_in_order_under_random_failures() {
     for seed in 1..=6 {
         let (place, seen) = (Place::new(TABLE), Seen::default());
         let chance = Arc::new(Mutex::new(Chance(seed)));
-        let answers = chance.clone();
-        let worker = receiver(&seen, move |_| match answers.lock().unwrap().below(10) {
+        let (answers, taken) = (chance.clone(), Arc::new(Mutex::new(HashMap::<String, u32>::new())));
+        let takes = taken.clone();
+        let worker = receiver(&seen, move |row| match answers.lock().unwrap().below(10) {
             0..=1 => 500,
             2 => 429,
             3 => 408,
-            _ => 200,
+            _ => {
+                *takes.lock().unwrap().entry(row.id().to_string()).or_default() += 1;
+                200
+            }
         });
         relay(place.outbox().in_flight(1 + (seed as usize * 7) % 40), &worker).await;
         let mut rows: HashMap<String, Vec<String>> = HashMap::new();
@@ -41,6 +45,11 @@ async fn each_key_is_in_order_under_random_failures() {
         }
         until("published", || place.pending() == 0).await;
         check_order(&seen.lock().unwrap(), &rows);
+        let taken = taken.lock().unwrap();
+        assert!(
+            taken.len() == 400 && taken.values().all(|times| *times == 1),
+            "nothing is delivered after it was taken"
+        );
     }
 }
 
