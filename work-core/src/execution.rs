@@ -5,7 +5,7 @@ use std::task::{Context as Poll_, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::router::{RouterFuture, Routes};
+use crate::router::{LastRoute, Routed, Routes};
 use crate::{BoxError, Context, Job, Outcome, Status};
 
 pin_project! {
@@ -17,26 +17,49 @@ pin_project! {
         context: Context,
         // `None` once it has ended, so that the end can drop it while panics are caught.
         #[pin]
-        future: Option<RouterFuture>,
+        future: Option<Routed>,
         refused: Option<Outcome>,
     }
 }
 
 impl Execution {
-    /// Calls the handler. `job` carries the context of this execution.
-    pub(crate) fn start(routes: &Routes, job: Job) -> Self {
+    /// Finds the handler. `job` carries the context of this execution.
+    pub(crate) fn start(routes: &Routes, job: Job, last: &mut LastRoute) -> Self {
         let context = job.context().clone();
-        match catch_unwind(AssertUnwindSafe(|| routes.call(job))) {
-            Ok(future) => Self { context, future: Some(future), refused: None },
-            Err(panic) => Self { context, future: None, refused: Some(Outcome::from_panic(&*panic)) },
+        match routes.routed(job, last) {
+            Ok(routed) => Self { context, future: Some(routed), refused: None },
+            Err(outcome) => {
+                context.set_status(outcome.status());
+                Self { context, future: None, refused: Some(outcome) }
+            }
         }
+    }
+
+    /// Runs it, and keeps the route for the next job.
+    pub(crate) async fn run(routes: &Routes, job: Job, last: &mut LastRoute) -> Outcome {
+        Keeping { execution: Self::start(routes, job, last), last }.await
     }
 }
 
-impl Future for Execution {
+pin_project! {
+    struct Keeping<'l> {
+        #[pin]
+        execution: Execution,
+        last: &'l mut LastRoute,
+    }
+}
+
+impl Future for Keeping<'_> {
     type Output = Outcome;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Outcome> {
+        let this = self.project();
+        this.execution.poll(cx, this.last)
+    }
+}
+
+impl Execution {
+    fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>, last: &mut LastRoute) -> Poll<Outcome> {
         let mut this = self.project();
         let Some(future) = this.future.as_mut().as_pin_mut() else {
             return this.refused.take().map_or(Poll::Pending, Poll::Ready);
@@ -46,7 +69,12 @@ impl Future for Execution {
         } else {
             match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
                 Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(result)) => result.unwrap_or_else(|error: BoxError| Outcome::from_error(error)),
+                Ok(Poll::Ready(result)) => {
+                    if let Some(routed) = this.future.as_mut().as_pin_mut() {
+                        routed.keep(last);
+                    }
+                    result.unwrap_or_else(|error: BoxError| Outcome::from_error(error))
+                }
                 Err(panic) => Outcome::from_panic(&*panic),
             }
         };

@@ -23,7 +23,7 @@ impl JobId {
     /// A new id, later in order than every id this process made before.
     #[must_use]
     pub fn new() -> Self {
-        Self(Uuid::now_v7())
+        Self(crate::id::next())
     }
 
     pub(crate) const fn nil() -> Self {
@@ -231,6 +231,12 @@ impl Job {
     ///
     /// [`InvalidJob`] names the part, what was given, and what is accepted.
     pub fn validate(&self) -> Result<(), InvalidJob> {
+        if let (Some(due), Some(expires)) = (self.parts.scheduled_at, self.parts.expires_at)
+            && expires <= due
+        {
+            let given = format!("{expires}, when it is due {due},");
+            return Err(InvalidJob::out_of_range("expires_at", given, "an instant after it is due"));
+        }
         Self::validate_parts(&self.parts)
     }
 
@@ -250,12 +256,6 @@ impl Job {
         }
         if let Some(timeout) = parts.timeout.filter(Duration::is_zero) {
             return Err(InvalidJob::out_of_range("timeout", format!("{timeout:?}"), "more than zero"));
-        }
-        if let (Some(due), Some(expires)) = (parts.scheduled_at, parts.expires_at)
-            && expires <= due
-        {
-            let given = format!("{expires}, when it is due {due},");
-            return Err(InvalidJob::out_of_range("expires_at", given, "an instant after it is due"));
         }
         if let Some(unique) = &parts.unique {
             unique.validate()?;

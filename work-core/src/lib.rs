@@ -11,6 +11,7 @@ mod execution;
 mod extract;
 mod handle;
 pub mod handler;
+mod id;
 mod into_outcome;
 mod job;
 pub mod limit;

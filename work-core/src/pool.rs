@@ -19,11 +19,13 @@ pub(crate) trait Execute: Send + Sync + Sized + 'static {
     type Book: Send + 'static;
     /// What an execution came to.
     type End: Send;
+    /// What a loop keeps from one item to the next.
+    type Local: Default + Send;
 
     fn tag(item: &mut Self::Item) -> Self::Tag;
 
     /// Runs one item in the slot of this number. Must not panic.
-    fn execute(&self, pool: &Pool<Self>, item: Self::Item, slot: u32) -> impl Future<Output = Self::End> + Send;
+    fn execute(&self, item: Self::Item, slot: u32, local: &mut Self::Local) -> impl Future<Output = Self::End> + Send;
 
     /// Notes an end while the slot is given back, in one step. `None`: the loop was dropped before the end.
     fn note(&self, _: &mut Self::Book, _: &Self::Tag, _: Option<&mut Self::End>) {}
@@ -198,9 +200,10 @@ impl<E: Execute> Pool<E> {
 
     async fn work(self, first: E::Item, slot: u32) {
         let mut busy = Slot { pool: &self.0, slot, taken: true };
+        let mut local = E::Local::default();
         let mut next = Some(first);
         while let Some(item) = next {
-            let mut end = self.0.execute.execute(&self, item, slot).await;
+            let mut end = self.0.execute.execute(item, slot, &mut local).await;
             next = busy.advance(&mut end);
             self.0.execute.tell(&self, end);
             // Other tasks of this thread get their turn, however long the backlog is.

@@ -40,7 +40,7 @@ use crate::{BoxError, Job, Kind, Outcome};
 /// # }
 /// ```
 pub struct Router<S = ()> {
-    routes: HashMap<Kind, Endpoint<S>>,
+    routes: Map<Endpoint<S>>,
     /// The same routes once nothing is missing.
     ready: Option<Routes>,
 }
@@ -48,10 +48,13 @@ pub struct Router<S = ()> {
 /// The routes of a router that misses nothing: cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Routes {
-    routes: Arc<HashMap<Kind, Route>>,
+    routes: Arc<Map<Route>>,
     /// Those that came when a worker was at work already: looked at only for a kind that is not among the others.
-    later: Arc<RwLock<HashMap<Kind, Route>>>,
+    later: Arc<RwLock<Map<Route>>>,
 }
+
+/// Kinds are no secrets and come from the program: a quick hash will do.
+type Map<T> = HashMap<Kind, T, foldhash::fast::RandomState>;
 
 /// What performing a job through a router is.
 pub(crate) type RouterFuture = Either<Oneshot<Route, Job>, Ready<Result<Outcome, BoxError>>>;
@@ -77,7 +80,7 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     /// A router without routes.
     #[must_use]
     pub fn new() -> Self {
-        Self { routes: HashMap::new(), ready: None }
+        Self { routes: Map::default(), ready: None }
     }
 
     /// Adds the handler of a kind.
@@ -163,7 +166,7 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     /// Gives the handlers their state. The router may then be merged with routers that miss another one.
     #[must_use]
     pub fn with_state<S2: Clone + Send + Sync + 'static>(self, state: S) -> Router<S2> {
-        let built: HashMap<Kind, Route> =
+        let built: Map<Route> =
             self.routes.into_iter().map(|(kind, endpoint)| (kind, endpoint(state.clone()))).collect();
         let fix = |(kind, route): (&Kind, &Route)| {
             let route = route.clone();
@@ -200,11 +203,7 @@ impl Routes {
     }
 
     pub(crate) fn call(&self, job: Job) -> RouterFuture {
-        let route = match self.routes.get::<str>(job.kind().borrow()) {
-            Some(route) => Some(route.clone()),
-            None => self.later().get::<str>(job.kind().borrow()).cloned(),
-        };
-        match route {
+        match self.find(job.kind()) {
             Some(route) => Either::Left(Oneshot::new(route, job)),
             None => {
                 let outcome = Outcome::from_error(UnknownKind(job.kind().clone()));
@@ -212,6 +211,23 @@ impl Routes {
                 Either::Right(ready(Ok(outcome)))
             }
         }
+    }
+
+    /// The handler of a job, for a loop that performs one job after the other: a route is cloned only when the kind changes.
+    pub(crate) fn routed(&self, job: Job, last: &mut LastRoute) -> Result<Routed, Outcome> {
+        let route = match last.0.take() {
+            Some((kind, route)) if kind == *job.kind() => Some(route),
+            _ => self.find(job.kind()),
+        };
+        match route {
+            Some(route) => Ok(Routed { kind: job.kind().clone(), route: Some(route), job: Some(job), future: None }),
+            None => Err(Outcome::from_error(UnknownKind(job.kind().clone()))),
+        }
+    }
+
+    fn find(&self, kind: &Kind) -> Option<Route> {
+        let found = self.routes.get::<str>(kind.borrow()).cloned();
+        found.or_else(|| self.later().get::<str>(kind.borrow()).cloned())
     }
 
     /// The same routes for another worker: what it registers is its own.
@@ -231,8 +247,47 @@ impl Routes {
         Ok(())
     }
 
-    fn later(&self) -> RwLockReadGuard<'_, HashMap<Kind, Route>> {
+    fn later(&self) -> RwLockReadGuard<'_, Map<Route>> {
         self.later.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The route that a loop used last.
+#[derive(Default)]
+pub(crate) struct LastRoute(Option<(Kind, Route)>);
+
+/// A route that performs one job, and can be kept for the next one of its kind.
+pub(crate) struct Routed {
+    kind: Kind,
+    route: Option<Route>,
+    job: Option<Job>,
+    future: Option<<Route as Service<Job>>::Future>,
+}
+
+impl Routed {
+    /// Keeps the route, once the job has ended.
+    pub(crate) fn keep(mut self: Pin<&mut Self>, last: &mut LastRoute) {
+        let kind = self.kind.clone();
+        last.0 = self.route.take().map(|route| (kind, route));
+    }
+}
+
+impl Future for Routed {
+    type Output = Result<Outcome, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            if let Some(future) = &mut this.future {
+                return future.as_mut().poll(cx);
+            }
+            let Some(route) = &mut this.route else { return Poll::Pending };
+            if let Err(error) = std::task::ready!(route.poll_ready(cx)) {
+                return Poll::Ready(Err(error));
+            }
+            let Some(job) = this.job.take() else { return Poll::Pending };
+            this.future = Some(route.call(job));
+        }
     }
 }
 

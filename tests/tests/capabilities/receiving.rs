@@ -89,8 +89,7 @@ async fn hear<W: Worker>(worker: &W, same_id: Option<JobId>) -> BTreeMap<u32, Ve
     while heard.lock().unwrap().len() < 40 {
         tokio::time::sleep(millis(5)).await;
     }
-    let heard = heard.lock().unwrap().clone();
-    heard
+    heard.lock().unwrap().clone()
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ fn layers(printer: &Printer) -> Result<(), BoxError> {
 
 fn ours() -> Result<Timed, BoxError> {
     let router = Router::new().route("nothing", async || {}).layer(eight());
-    calls(router)
+    calls(&router)
 }
 
 fn raw() -> Result<Timed, BoxError> {
@@ -67,10 +67,10 @@ fn raw() -> Result<Timed, BoxError> {
         drop(job);
         std::future::ready(Ok::<_, JobError>(Outcome::done()))
     });
-    calls(BoxCloneSyncService::new(eight().layer(nothing)))
+    calls(&BoxCloneSyncService::new(eight().layer(nothing)))
 }
 
-fn calls<S>(service: S) -> Result<Timed, BoxError>
+fn calls<S>(service: &S) -> Result<Timed, BoxError>
 where
     S: Service<Job, Response = Outcome, Error = JobError> + Clone,
 {

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 use super::board::{Board, End, Ending};
 use crate::context::Run;
 use crate::execution::Execution;
-use crate::pool::{Execute, Pool};
-use crate::router::Routes;
+use crate::pool::Execute;
+use crate::router::{LastRoute, Routes};
 use crate::store::{ErrorRecord, Lease, LeaseKey, NewJob, Settle, Settlement};
 use crate::{Context, DEFAULT_MAX_ARGS, InvalidJob, Job, Kind, Outcome, RetryPolicy, Status};
 
@@ -76,10 +76,11 @@ impl Execute for Leases {
     type Tag = ();
     type Book = ();
     type End = ();
+    type Local = LastRoute;
 
     fn tag(_: &mut Item) {}
 
-    async fn execute(&self, _: &Pool<Self>, item: Item, slot: u32) {
+    async fn execute(&self, item: Item, slot: u32, last: &mut LastRoute) {
         let Item { lease, context } = item;
         let (key, attempt, max_attempts) = (lease.key, lease.attempt, context.max_attempts());
         context.set_worker(slot);
@@ -90,7 +91,7 @@ impl Execute for Leases {
         let mut job = Job::from_stored(lease.job);
         job.set_context(context.clone());
         let started = self.board.settings.ramp.is_some().then(Instant::now);
-        let outcome = Execution::start(&self.routes, job).await;
+        let outcome = Execution::run(&self.routes, job, last).await;
         if let Some(started) = started {
             self.board.tally.note(outcome.status(), started.elapsed());
         }

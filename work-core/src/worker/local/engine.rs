@@ -12,7 +12,7 @@ use super::delayed::Pending;
 use super::entry::{Entry, Promise};
 use crate::execution::Execution;
 use crate::pool::{Execute, Pool};
-use crate::router::Routes;
+use crate::router::{LastRoute, Routes};
 use crate::store::Settlement;
 use crate::{Clock, Context, Job, Outcome, RetryPolicy, Status};
 
@@ -83,6 +83,7 @@ impl Execute for Engine {
     type Tag = Tag;
     type Book = Book;
     type End = End;
+    type Local = LastRoute;
 
     fn tag((entry, keeping): &mut Self::Item) -> Tag {
         let key = entry.key().map(Into::into);
@@ -90,7 +91,7 @@ impl Execute for Engine {
         Tag { context: entry.context.clone(), key, copy }
     }
 
-    async fn execute(&self, _: &Pool<Self>, (entry, keeping): Self::Item, slot: u32) -> End {
+    async fn execute(&self, (entry, keeping): Self::Item, slot: u32, last: &mut LastRoute) -> End {
         let Entry { mut job, context, promise } = entry;
         if context.is_cancelled() {
             return End::Over { outcome: Outcome::new(Status::CANCELLED), promise, then: Vec::new() };
@@ -107,7 +108,7 @@ impl Execute for Engine {
         let again = job.parts().max_attempts.map(|max| (max, job.clone()));
         let attempt = context.attempt();
         job.set_context(context);
-        let mut outcome = Execution::start(&self.routes, job).await;
+        let mut outcome = Execution::run(&self.routes, job, last).await;
         let then = outcome.take_then();
         let decided =
             again.map(|(max, job)| (self.retry.decide(&outcome, attempt, max, self.clock.now()), job, attempt));

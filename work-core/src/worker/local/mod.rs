@@ -8,6 +8,7 @@ mod entry;
 mod rescue;
 mod timers;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
@@ -329,12 +330,34 @@ impl Accept for LocalWorker {
         self.capacity().saturating_sub(self.len()).max(1)
     }
 
+    /// All that fit in one step; the others wait for room, in order.
     async fn take(&self, jobs: &mut Vec<(Job, Option<Receipt>)>) {
-        for (job, receipt) in jobs.drain(..) {
-            match job.validate() {
-                Ok(()) => self.take_one(job, receipt).await,
-                Err(error) => receive::refuse(&job, receipt, &error),
+        let engine = self.engine();
+        let capacity = if engine.stopping.is_cancelled() { usize::MAX } else { self.capacity() };
+        let valid = jobs.drain(..).filter_map(|(job, receipt)| match job.validate() {
+            Ok(()) => {
+                let mut entry = Entry::new(job);
+                entry.promise.tell(receipt);
+                Some(entry)
             }
+            Err(error) => {
+                receive::refuse(&job, receipt, &error);
+                None
+            }
+        });
+        let mut entries = VecDeque::from_iter(valid);
+        self.pool.submit_all(|book| {
+            std::iter::from_fn(|| {
+                book.check(&entries.front()?.job, capacity).ok()?;
+                let entry = entries.pop_front()?;
+                book.enter(&entry);
+                Some(engine.item(entry))
+            })
+            .collect::<Vec<_>>()
+        });
+        for mut entry in entries {
+            let receipt = entry.promise.take_receipt();
+            self.take_one(entry.job, receipt).await;
         }
     }
 }
