@@ -1,9 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
 use super::board::{Board, End};
-use crate::Backoff;
 use crate::store::{Settle, Settled, Settlement};
+use crate::{Backoff, Queue};
 
 /// Reports ends to the store: everything that ended while the report before was under way is the next one.
 ///
@@ -12,7 +15,8 @@ pub(super) async fn run(board: Arc<Board>) {
     loop {
         let ends = board.take_ends();
         if !ends.is_empty() {
-            report(&board, ends).await;
+            let span = settle_span(&board, ends.len());
+            report(&board, ends).instrument(span).await;
         } else if board.closed.is_cancelled() {
             return;
         } else {
@@ -20,6 +24,29 @@ pub(super) async fn run(board: Arc<Board>) {
             board.closed.run_until_cancelled(board.ended.notified()).await;
         }
     }
+}
+
+/// One for each report, named as OpenTelemetry's conventions for messaging have it: `settle`, and the queue if there is one.
+/// Without a subscriber it costs a look at a flag.
+fn settle_span(board: &Board, jobs: usize) -> Span {
+    let queue = || match &*board.settings.queues {
+        [queue] => Some(queue),
+        _ => None,
+    };
+    tracing::info_span!(
+        target: "work_core::runner",
+        parent: None,
+        "settle",
+        otel.kind = "client",
+        otel.name = queue().map(|queue| format!("settle {queue}")),
+        otel.status_code = Empty,
+        messaging.system = "work",
+        messaging.operation.name = "settle",
+        messaging.operation.type = "settle",
+        messaging.destination.name = queue().map(Queue::as_str),
+        messaging.batch.message_count = jobs,
+        error.type = Empty,
+    )
 }
 
 /// How often a report is repeated once the runner stops: by then others will take the jobs over.
@@ -33,6 +60,7 @@ async fn report(board: &Board, ends: Vec<End>) {
         match board.store.settle(batch.clone()).await {
             Ok(answers) => break answers,
             Err(error) if error.is_closed() || (board.closed.is_cancelled() && tries >= LAST_TRIES) => {
+                Span::current().record("otel.status_code", "ERROR").record("error.type", "store");
                 tracing::error!(%error, jobs = ends.len(), "jobs ended, but the store has not got it: they will run again");
                 break Vec::new();
             }
