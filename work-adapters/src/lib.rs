@@ -4,6 +4,7 @@
 mod accessors;
 mod admit;
 mod guard;
+mod in_span;
 mod setting;
 #[macro_use]
 mod watched;
@@ -12,6 +13,12 @@ pub mod trace;
 
 #[cfg(feature = "metrics")]
 pub mod metrics;
+
+#[cfg(feature = "otel")]
+pub mod otel;
+
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 
 pub mod timeout;
 
@@ -50,6 +57,12 @@ pub use log::{AggregateLog, LogLayer};
 #[cfg(feature = "metrics")]
 #[doc(inline)]
 pub use metrics::{Metrics, MetricsLayer};
+#[cfg(feature = "otel")]
+#[doc(inline)]
+pub use otel::{Otel, OtelLayer, OtelWorker};
+#[cfg(feature = "prometheus")]
+#[doc(inline)]
+pub use prometheus::Prometheus;
 #[doc(inline)]
 pub use rate_limit::{RateLimit, RateLimitLayer};
 #[doc(inline)]
@@ -66,4 +79,7 @@ pub use trace::{Trace, TraceLayer};
 pub mod _documentation {
     #[doc = include_str!("../../docs/layers.md")]
     pub mod layers {}
+    #[cfg(all(feature = "http", feature = "otel", feature = "prometheus"))]
+    #[doc = include_str!("../../docs/observability.md")]
+    pub mod observability {}
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context as Poll_, Poll, ready};
+use std::task::{Context as Poll_, Poll};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use tracing::{Level, Span};
 use work_core::{BoxError, Job, JobId, Kind, Outcome, Status};
 
 use crate::guard::{Guard, Observe};
+use crate::in_span::{InSpan, Spanned};
 
 /// Opens one span `job` for each execution, and logs one event at its end.
 ///
@@ -80,12 +82,8 @@ where
     }
 
     fn call(&mut self, job: Job) -> Self::Future {
-        // Made before the call: it may panic.
         let seen = seen(&job);
-        let entered = seen.as_ref().map(|seen| seen.observer().span.enter());
-        let future = self.inner.call(job);
-        drop(entered);
-        ResponseFuture { future: Some(future), seen }
+        ResponseFuture { inner: InSpan::call(&mut self.inner, job, seen) }
     }
 }
 
@@ -118,25 +116,45 @@ struct Seen {
 
 impl Observe for Seen {
     fn ended(&mut self, status: Status, result: Option<&Result<Outcome, BoxError>>) {
-        let elapsed = self.start.elapsed();
         self.span.record("job.status", status.code());
         let _entered = self.span.enter();
-        if status.is_complete() || matches!(status, Status::CANCELLED | Status::TOO_MANY) {
-            tracing::debug!(job.status = status.code(), ?elapsed, "job ended");
-            return;
-        }
-        tracing::warn!(
-            job.id = self.job.as_ref().map(|(id, _)| display(id)),
-            job.kind = self.job.as_ref().map(|(_, kind)| kind.as_str()),
-            job.status = status.code(),
-            ?elapsed,
-            error = result.and_then(error_text).as_deref(),
-            "job failed"
-        );
+        log_end(status, self.start.elapsed(), result, self.job.as_ref());
     }
 }
 
-fn error_text(result: &Result<Outcome, BoxError>) -> Option<Cow<'_, str>> {
+impl Spanned for Seen {
+    fn span(&self) -> &Span {
+        &self.span
+    }
+}
+
+/// The event at the end of an execution, within its span; with the job, if there is no span to say it.
+pub(crate) fn log_end(
+    status: Status,
+    elapsed: Duration,
+    result: Option<&Result<Outcome, BoxError>>,
+    job: Option<&(JobId, Kind)>,
+) {
+    if !is_failure(status) {
+        tracing::debug!(job.status = status.code(), ?elapsed, "job ended");
+        return;
+    }
+    tracing::warn!(
+        job.id = job.map(|(id, _)| display(id)),
+        job.kind = job.map(|(_, kind)| kind.as_str()),
+        job.status = status.code(),
+        ?elapsed,
+        error = result.and_then(error_text).as_deref(),
+        "job failed"
+    );
+}
+
+/// False for what ended well, was cancelled or put off.
+pub(crate) fn is_failure(status: Status) -> bool {
+    !status.is_complete() && !matches!(status, Status::CANCELLED | Status::TOO_MANY)
+}
+
+pub(crate) fn error_text(result: &Result<Outcome, BoxError>) -> Option<Cow<'_, str>> {
     match result {
         Ok(outcome) => outcome.error().map(|error| error.message.as_str().into()),
         Err(error) => Some(error.to_string().into()),
@@ -146,18 +164,8 @@ fn error_text(result: &Result<Outcome, BoxError>) -> Option<Cow<'_, str>> {
 pin_project! {
     /// The future of a [`Trace`].
     pub struct ResponseFuture<F> {
-        // `None` once it has ended, so that it is dropped within the span and before the end is seen.
         #[pin]
-        future: Option<F>,
-        seen: Option<Guard<Seen>>,
-    }
-
-    impl<F> PinnedDrop for ResponseFuture<F> {
-        fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            let _entered = this.seen.as_ref().map(|seen| seen.observer().span.enter());
-            this.future.set(None);
-        }
+        inner: InSpan<F, Seen>,
     }
 }
 
@@ -169,18 +177,7 @@ where
     type Output = Result<Outcome, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let result = {
-            let _entered = this.seen.as_ref().map(|seen| seen.observer().span.enter());
-            let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Pending };
-            let result = ready!(future.poll(cx)).map_err(Into::into);
-            this.future.set(None);
-            result
-        };
-        if let Some(seen) = this.seen {
-            seen.end(&result);
-        }
-        Poll::Ready(result)
+        self.project().inner.poll(cx)
     }
 }
 

@@ -71,6 +71,7 @@ fn expected() -> BTreeMap<String, u64> {
     let ended = |status: &str| format!("work_jobs_finished_total{{queue=default,kind=handler,status={status}}}");
     BTreeMap::from([
         ("work_jobs_started_total{queue=default,kind=handler}".to_owned(), 16),
+        ("work_jobs_retried_total{queue=default,kind=handler}".to_owned(), 0),
         (ended("success"), 10),
         (ended("internal_error"), 5),
         (ended("no_response"), 1),

@@ -11,7 +11,9 @@ use std::time::Duration;
 use metrics::Unit;
 use support::Measured;
 use tower::{Layer, Service};
-use work_adapters::metrics::{DURATION, FINISHED, RUNNING, STARTED, describe};
+use work_adapters::metrics::{
+    ARGS_BYTES, BUILD_INFO, DURATION, FINISHED, OUTPUT_BYTES, QUEUE_LATENCY, RETRIED, RUNNING, STARTED, describe,
+};
 use work_adapters::{CatchPanicLayer, MetricsLayer};
 use work_core::{Args, Job, LocalWorker, Router, Status, Worker};
 
@@ -26,8 +28,10 @@ fn every_name_is_described_with_its_unit() {
     metrics::with_local_recorder(&measured, describe);
     let described = measured.described.lock().unwrap();
     let units: Vec<_> = described.iter().map(|(name, (unit, _))| (name.as_str(), *unit)).collect();
-    let count = Some(Unit::Count);
-    assert_eq!(units, [(DURATION, Some(Unit::Seconds)), (FINISHED, count), (RUNNING, count), (STARTED, count)]);
+    let (count, seconds, bytes) = (Some(Unit::Count), Some(Unit::Seconds), Some(Unit::Bytes));
+    let durations = [(ARGS_BYTES, bytes), (DURATION, seconds), (OUTPUT_BYTES, bytes), (QUEUE_LATENCY, seconds)];
+    let counts = [(FINISHED, count), (RETRIED, count), (RUNNING, count), (STARTED, count)];
+    assert_eq!(units, [[(BUILD_INFO, count)].as_slice(), &durations, &counts].concat());
 }
 
 #[test]
@@ -56,7 +60,7 @@ fn a_recorder_may_come_after_the_layer_and_is_asked_once_for_each_series() {
         }
     });
     assert_eq!(measured.counter("work_jobs_finished_total{queue=default,kind=fine,status=success}"), 100);
-    assert_eq!(measured.registered.load(Ordering::SeqCst), 4, "started, running, finished, duration");
+    assert_eq!(measured.registered.load(Ordering::SeqCst), 6, "started, retried, waited, running, finished, duration");
 }
 
 #[test]

@@ -120,6 +120,13 @@ impl Payload {
         }
     }
 
+    pub(crate) const fn json_len(&self) -> Option<usize> {
+        match self {
+            Self::Json(bytes) => Some(bytes.len()),
+            Self::Typed(_) | Self::Taken => None,
+        }
+    }
+
     pub(crate) fn to_json(&self) -> Result<Bytes, ArgsError> {
         match self {
             Self::Typed(args) => args.to_json().map(Bytes::from),

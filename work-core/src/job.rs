@@ -212,6 +212,12 @@ impl Job {
         self.args.take()
     }
 
+    /// How many bytes the arguments have as JSON, if they are that: those of a store are, typed ones in memory are not.
+    #[must_use]
+    pub fn args_bytes(&self) -> Option<usize> {
+        self.args.json_len()
+    }
+
     /// The job as a store keeps it.
     ///
     /// # Errors
