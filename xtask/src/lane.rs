@@ -44,6 +44,7 @@ pub(crate) const LANES: &[Lane] = &[
     Lane { name: "rustdoc", about: "the docs build without a warning", run: rustdoc },
     Lane { name: "packages", about: "builds stay small", run: packages::run },
     Lane { name: "deny", about: "licences, sources, duplicate versions", run: deny },
+    Lane { name: "promtool", about: "Prometheus has nothing to say against the metrics", run: promtool },
     Lane { name: "examples", about: "each example runs by the command on its first line", run: examples::run },
     Lane { name: "crash", about: "killed at random moments, nothing is lost", run: crash },
 ];
@@ -86,6 +87,17 @@ fn rustdoc() -> Outcome {
     let mut command = Command::new("cargo");
     command.args(["doc", "--workspace", "--all-features", "--no-deps"]);
     run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn promtool() -> Outcome {
+    match tools::promtool() {
+        Ok(program) => {
+            let mut command = Command::new("cargo");
+            command.args(["test", "-p", "work-adapters", "--all-features", "--test", "prometheus", "--", "promtool"]);
+            run(command.env("PROMTOOL", program))
+        }
+        Err(why) => Outcome::Skipped(why),
+    }
 }
 
 fn deny() -> Outcome {

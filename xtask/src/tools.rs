@@ -11,6 +11,27 @@ pub(crate) fn has(program: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// Where promtool is; if it is nowhere, Debian's package of Prometheus is fetched and unpacked into the target directory.
+pub(crate) fn promtool() -> Result<PathBuf, String> {
+    if has("promtool") {
+        return Ok("promtool".into());
+    }
+    let root = std::path::absolute("target/tools").map_err(|error| error.to_string())?;
+    let program = root.join("promtool");
+    if !program.exists() {
+        let unpacked = root.join("prometheus");
+        std::fs::create_dir_all(&unpacked).map_err(|error| error.to_string())?;
+        let script = "apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; } \
+            && dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool ..";
+        let fetched = Command::new("sh").args(["-c", script]).current_dir(&unpacked).stdin(Stdio::null()).status();
+        let _ = std::fs::remove_dir_all(&unpacked);
+        if !fetched.is_ok_and(|status| status.success()) {
+            return Err("promtool is not here, and Debian's package `prometheus` could not be fetched".into());
+        }
+    }
+    Ok(program)
+}
+
 /// Where cargo-deny is; it is built into the target directory if it is nowhere.
 pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     if has("cargo-deny") {
