@@ -24,7 +24,7 @@ pub(crate) fn next() -> Uuid {
 /// goes back, it runs ahead of the clock.
 fn stamp() -> (u64, u16) {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = u64::try_from(Clock::system().now().timestamp_millis()).unwrap_or_default() << COUNTER_BITS;
+    let now = Clock::system_millis() << COUNTER_BITS;
     let mut last = LAST.load(Ordering::Relaxed);
     loop {
         let next = now.max(last + 1);

@@ -128,10 +128,16 @@ impl Parts {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Job {
-    parts: Parts,
-    args: Payload,
+    /// Boxed, since a job is moved through many hands.
+    body: Box<Body>,
     /// Made when first asked for; the worker puts a fresh one here for every execution.
     context: OnceLock<Context>,
+}
+
+#[derive(Debug, Clone)]
+struct Body {
+    parts: Parts,
+    args: Payload,
 }
 
 /// The highest number that [`Job::priority`] takes.
@@ -160,39 +166,40 @@ impl Job {
 
     fn from_payload(kind: Kind, args: Payload) -> Self {
         let parts = Parts::new(JobId::new(), kind, Queue::DEFAULT);
-        Self { parts, args, context: OnceLock::new() }
+        Self::of(parts, args)
     }
 
-    pub(crate) const fn of(parts: Parts, args: Payload) -> Self {
-        Self { parts, args, context: OnceLock::new() }
+    pub(crate) fn of(parts: Parts, args: Payload) -> Self {
+        Self { body: Box::new(Body { parts, args }), context: OnceLock::new() }
     }
 
     pub(crate) fn into_payload(self) -> (Parts, Payload) {
-        (self.parts, self.args)
+        let Body { parts, args } = *self.body;
+        (parts, args)
     }
 
     /// Puts together what a store kept.
     #[must_use]
     pub fn from_stored(stored: NewJob) -> Self {
-        Self { parts: stored.parts, args: Payload::Json(stored.args), context: OnceLock::new() }
+        Self::of(stored.parts, Payload::Json(stored.args))
     }
 
     /// Who it is.
     #[must_use]
     pub const fn id(&self) -> JobId {
-        self.parts.id
+        self.body.parts.id
     }
 
     /// What it does.
     #[must_use]
     pub const fn kind(&self) -> &Kind {
-        &self.parts.kind
+        &self.body.parts.kind
     }
 
     /// Everything but the arguments.
     #[must_use]
     pub const fn parts(&self) -> &Parts {
-        &self.parts
+        &self.body.parts
     }
 
     /// The context of this execution. Clones of the job share it.
@@ -209,13 +216,19 @@ impl Job {
     ///
     /// [`ArgsError`] if they are of another shape or were taken before.
     pub fn take_args<T: DeserializeOwned + Send + Sync + 'static>(&mut self) -> Result<T, ArgsError> {
-        self.args.take()
+        self.body.args.take()
     }
 
     /// How many bytes the arguments have as JSON, if they are that: those of a store are, typed ones in memory are not.
     #[must_use]
     pub fn args_bytes(&self) -> Option<usize> {
-        self.args.json_len()
+        self.body.args.json_len()
+    }
+
+    /// The arguments as JSON, if they have such a form and were not taken.
+    #[cfg(feature = "testing")]
+    pub(crate) fn args_json(&self) -> Option<Bytes> {
+        self.body.args.to_json().ok()
     }
 
     /// The job as a store keeps it.
@@ -226,9 +239,9 @@ impl Job {
     /// have no JSON form, are nested too deep, or have more bytes than `limit`.
     pub fn into_stored(self, limit: usize) -> Result<NewJob, InvalidJob> {
         self.validate()?;
-        let args = self.args.to_json()?;
+        let args = self.body.args.to_json()?;
         crate::args::check_json(&args, limit)?;
-        Ok(NewJob { parts: self.parts, args })
+        Ok(NewJob { parts: self.body.parts, args })
     }
 
     /// Checks every part but the arguments.
@@ -237,13 +250,13 @@ impl Job {
     ///
     /// [`InvalidJob`] names the part, what was given, and what is accepted.
     pub fn validate(&self) -> Result<(), InvalidJob> {
-        if let (Some(due), Some(expires)) = (self.parts.scheduled_at, self.parts.expires_at)
+        if let (Some(due), Some(expires)) = (self.body.parts.scheduled_at, self.body.parts.expires_at)
             && expires <= due
         {
             let given = format!("{expires}, when it is due {due},");
             return Err(InvalidJob::out_of_range("expires_at", given, "an instant after it is due"));
         }
-        Self::validate_parts(&self.parts)
+        Self::validate_parts(&self.body.parts)
     }
 
     /// Checks parts that came from elsewhere; for authors of stores.
@@ -287,7 +300,7 @@ macro_rules! setters {
             $($(#[$doc])*
             #[must_use]
             pub fn $name(mut self, $value: $type) -> Self {
-                self.parts.$name = $body;
+                self.body.parts.$name = $body;
                 self
             })*
         }
@@ -315,14 +328,14 @@ impl Job {
     /// Gives it an id that the caller chose, so that a repeated insert finds the first one.
     #[must_use]
     pub fn with_id(mut self, id: JobId) -> Self {
-        self.parts.id = id;
+        self.body.parts.id = id;
         self
     }
 
     /// Adds a header; an earlier one of that name is replaced.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.parts.headers.insert(name.into(), value.into());
+        self.body.parts.headers.insert(name.into(), value.into());
         self
     }
 }

@@ -71,6 +71,9 @@ pub mod _documentation {
     pub mod architecture {}
     #[doc = include_str!("../../docs/design.md")]
     pub mod design {}
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../../docs/testing.md")]
+    pub mod testing {}
     #[cfg(feature = "cron")]
     #[doc = include_str!("../../docs/scheduling.md")]
     pub mod scheduling {}

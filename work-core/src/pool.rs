@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 /// Runs items on at most `concurrency` loops, each in a tokio task of its own; what finds no free loop waits in order.
 ///
 /// A loop takes the next waiting item itself when it is done with one, so a backlog costs no task per item, and with
-/// nothing waiting it ends, so an idle pool costs nothing.
+/// nothing waiting it ends, so an idle pool costs nothing. Enough loops to keep every thread busy are started at once;
+/// each further one is started by the one before it, when that gets its turn: by then short items may be done.
 pub(crate) struct Pool<E: Execute>(Arc<Shared<E>>);
 
 /// What a pool does with an item.
@@ -56,8 +57,14 @@ struct State<E: Execute> {
     slots: Vec<Option<E::Tag>>,
     running: usize,
     started: u64,
+    /// Items start a loop of their own while fewer run.
+    at_once: usize,
+    /// A loop is about to start, and will see to the next one.
+    starting: bool,
     /// Wake `low` once the load is so small; `None` if nobody waits.
     low_water: Option<usize>,
+    /// Wake `low` once so few items wait.
+    few_waiting: Option<usize>,
 }
 
 /// What a pool holds, under its lock.
@@ -115,7 +122,10 @@ impl<E: Execute> Pool<E> {
             slots: Vec::new(),
             running: 0,
             started: 0,
+            at_once: std::thread::available_parallelism().map_or(8, |threads| 8.max(2 * threads.get())),
+            starting: false,
             low_water: None,
+            few_waiting: None,
         };
         Self(Arc::new(Shared { execute, state: Mutex::new(state), low: Notify::new() }))
     }
@@ -127,7 +137,7 @@ impl<E: Execute> Pool<E> {
     /// Takes an item if `admit` has nothing against it; otherwise it comes back.
     pub(crate) fn submit<R>(
         &self,
-        mut item: E::Item,
+        item: E::Item,
         admit: impl FnOnce(&mut E::Book, &E::Item, usize) -> Result<(), R>,
     ) -> Result<(), (E::Item, R)> {
         let mut state = self.0.lock();
@@ -135,24 +145,35 @@ impl<E: Execute> Pool<E> {
         if let Err(refused) = admit(&mut state.book, &item, load) {
             return Err((item, refused));
         }
-        match state.take_slot(&mut item) {
-            None => state.waiting.push_back(item),
-            Some(slot) => {
-                drop(state);
-                tokio::spawn(self.clone().work(item, slot));
-            }
-        }
+        self.place(&mut state, item);
         Ok(())
+    }
+
+    /// Starts a loop for an item, or lets it wait for one.
+    fn place(&self, state: &mut State<E>, mut item: E::Item) {
+        if state.running < state.at_once
+            && let Some(slot) = state.take_slot(&mut item)
+        {
+            tokio::spawn(self.clone().work(item, slot));
+            return;
+        }
+        state.waiting.push_back(item);
+        self.start_next(state);
+    }
+
+    /// Sees that a loop starts if something waits and there is a slot for it.
+    fn start_next(&self, state: &mut State<E>) {
+        if !state.starting && !state.waiting.is_empty() && state.running < state.concurrency {
+            state.starting = true;
+            tokio::spawn(Starter { pool: self.clone(), starts: true }.run());
+        }
     }
 
     /// Takes all that `items` finds in the book.
     pub(crate) fn submit_all<I: IntoIterator<Item = E::Item>>(&self, items: impl FnOnce(&mut E::Book) -> I) {
         let mut state = self.0.lock();
-        for mut item in items(&mut state.book) {
-            match state.take_slot(&mut item) {
-                None => state.waiting.push_back(item),
-                Some(slot) => drop(tokio::spawn(self.clone().work(item, slot))),
-            }
+        for item in items(&mut state.book) {
+            self.place(&mut state, item);
         }
         self.0.signal(&mut state);
     }
@@ -179,15 +200,7 @@ impl<E: Execute> Pool<E> {
     pub(crate) fn set_concurrency(&self, concurrency: usize) {
         let mut state = self.0.lock();
         state.concurrency = concurrency;
-        while let Some(mut item) = state.waiting.pop_front() {
-            match state.take_slot(&mut item) {
-                Some(slot) => drop(tokio::spawn(self.clone().work(item, slot))),
-                None => {
-                    state.waiting.push_front(item);
-                    break;
-                }
-            }
-        }
+        self.start_next(&mut state);
         // Who waits for room looks again: the mark may have moved.
         state.low_water = None;
         self.0.low.notify_waiters();
@@ -234,6 +247,56 @@ impl<E: Execute> Pool<E> {
     }
 }
 
+/// A loop that is about to start.
+struct Starter<E: Execute> {
+    pool: Pool<E>,
+    starts: bool,
+}
+
+impl<E: Execute> Starter<E> {
+    async fn run(mut self) {
+        let first = {
+            let mut state = self.pool.0.lock();
+            state.starting = false;
+            self.starts = false;
+            let first = if state.running < state.concurrency { state.waiting.pop_front() } else { None };
+            let first = first.and_then(|mut item| state.take_slot(&mut item).map(|slot| (item, slot)));
+            self.pool.start_next(&mut state);
+            first
+        };
+        if let Some((item, slot)) = first {
+            self.pool.clone().work(item, slot).await;
+        }
+    }
+}
+
+/// It may be dropped with its runtime before it ran.
+impl<E: Execute> Drop for Starter<E> {
+    fn drop(&mut self) {
+        if self.starts {
+            self.pool.0.lock().starting = false;
+        }
+    }
+}
+
+impl<E: Execute> Pool<E> {
+    /// Waits until at most so many items wait for a slot, and says how many do.
+    pub(crate) async fn few_waiting(&self, items: usize) -> usize {
+        loop {
+            let mut notified = std::pin::pin!(self.0.low.notified());
+            notified.as_mut().enable();
+            {
+                let mut state = self.0.lock();
+                if state.waiting.len() <= items {
+                    return state.waiting.len();
+                }
+                state.few_waiting = Some(state.few_waiting.map_or(items, |mark| mark.max(items)));
+            }
+            notified.await;
+        }
+    }
+}
+
 impl<E: Execute> Shared<E> {
     /// A panic while the lock is held cannot leave the counts half changed.
     fn lock(&self) -> MutexGuard<'_, State<E>> {
@@ -241,8 +304,10 @@ impl<E: Execute> Shared<E> {
     }
 
     fn signal(&self, state: &mut State<E>) {
-        if state.low_water.is_some_and(|mark| state.load() <= mark) {
-            state.low_water = None;
+        let low = state.low_water.is_some_and(|mark| state.load() <= mark);
+        if low || state.few_waiting.is_some_and(|mark| state.waiting.len() <= mark) {
+            // Whoever still waits says so again.
+            (state.low_water, state.few_waiting) = (None, None);
             self.low.notify_waiters();
         }
     }

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context as Poll_, Poll};
 
 use futures_util::future::{Either, Ready, ready};
@@ -40,9 +40,10 @@ use crate::{BoxError, Job, Kind, Outcome};
 /// # }
 /// ```
 pub struct Router<S = ()> {
-    routes: Map<Endpoint<S>>,
+    /// Shared by clones until one of them changes.
+    routes: Arc<Map<Endpoint<S>>>,
     /// The same routes once nothing is missing.
-    ready: Option<Routes>,
+    ready: Arc<OnceLock<Routes>>,
 }
 
 /// The routes of a router that misses nothing: cheap to clone.
@@ -80,7 +81,7 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     /// A router without routes.
     #[must_use]
     pub fn new() -> Self {
-        Self { routes: Map::default(), ready: None }
+        Self { routes: Arc::default(), ready: Arc::default() }
     }
 
     /// Adds the handler of a kind.
@@ -131,8 +132,8 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
         if self.routes.contains_key(&kind) {
             return Err(RouteError::Duplicate(kind));
         }
-        self.routes.insert(kind, endpoint);
-        Ok(Self { ready: None, ..self })
+        Arc::make_mut(&mut self.routes).insert(kind, endpoint);
+        Ok(Self { ready: Arc::default(), ..self })
     }
 
     /// Wraps every route that is there now; what is added later is not wrapped. Each route gets a service of its own.
@@ -150,8 +151,8 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
             let layer = layer.clone();
             (kind, Arc::new(move |state| erase(layer.layer(inner(state)))) as Endpoint<S>)
         };
-        self.routes = self.routes.into_iter().map(wrap).collect();
-        Self { ready: None, ..self }
+        self.routes = Arc::new(Arc::unwrap_or_clone(self.routes).into_iter().map(wrap).collect());
+        Self { ready: Arc::default(), ..self }
     }
 
     /// Adds the routes of another router.
@@ -160,20 +161,22 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     ///
     /// [`RouteError::Duplicate`] if both have a handler of one kind.
     pub fn merge(self, other: Self) -> Result<Self, RouteError> {
-        other.routes.into_iter().try_fold(self, |router, (kind, endpoint)| router.add(kind, endpoint))
+        Arc::unwrap_or_clone(other.routes)
+            .into_iter()
+            .try_fold(self, |router, (kind, endpoint)| router.add(kind, endpoint))
     }
 
     /// Gives the handlers their state. The router may then be merged with routers that miss another one.
     #[must_use]
     pub fn with_state<S2: Clone + Send + Sync + 'static>(self, state: S) -> Router<S2> {
         let built: Map<Route> =
-            self.routes.into_iter().map(|(kind, endpoint)| (kind, endpoint(state.clone()))).collect();
+            self.routes.iter().map(|(kind, endpoint)| (kind.clone(), endpoint(state.clone()))).collect();
         let fix = |(kind, route): (&Kind, &Route)| {
             let route = route.clone();
             (kind.clone(), Arc::new(move |_: S2| route.clone()) as Endpoint<S2>)
         };
-        let routes = built.iter().map(fix).collect();
-        Router { routes, ready: Some(Routes { routes: Arc::new(built), later: Arc::default() }) }
+        let routes = Arc::new(built.iter().map(fix).collect());
+        Router { routes, ready: Arc::new(OnceLock::from(Routes { routes: Arc::new(built), later: Arc::default() })) }
     }
 
     /// The kinds that have a handler, in order.
@@ -302,16 +305,16 @@ where
 
 impl Router<()> {
     /// The routes as a worker takes them.
-    pub(crate) fn into_routes(mut self) -> Routes {
+    pub(crate) fn into_routes(self) -> Routes {
         self.routes().fork()
     }
 
-    /// Builds what is not built yet, so that clones share it.
-    fn routes(&mut self) -> &Routes {
-        if self.ready.is_none() {
-            *self = std::mem::take(self).with_state(());
-        }
-        self.ready.get_or_insert_default()
+    /// Builds what is not built yet; clones share it.
+    fn routes(&self) -> &Routes {
+        self.ready.get_or_init(|| {
+            let built = self.routes.iter().map(|(kind, endpoint)| (kind.clone(), endpoint(())));
+            Routes { routes: Arc::new(built.collect()), later: Arc::default() }
+        })
     }
 }
 

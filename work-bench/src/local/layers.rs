@@ -2,6 +2,7 @@ use std::task::{Context, Poll};
 
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use work_core::handler::HandlerService;
 use work_core::{BoxError as JobError, Job, Outcome, Router};
 
 use crate::figure::{Bench, BoxError, Pairs, Printer, Timed, Unit, runtime, time};
@@ -54,7 +55,14 @@ type Eight<S> = Two<Two<Two<Two<S>>>>;
 fn layers(printer: &Printer) -> Result<(), BoxError> {
     // 1.5 times the cost is two thirds of the rate.
     printer.line("local_layers", Some(0.67), Unit::Rate, &Pairs::measure(ours, raw)?);
+    printer.line("local_layers_handler", Some(0.67), Unit::Rate, &Pairs::measure(ours, handler)?);
     Ok(())
+}
+
+/// The same handler, with its context and its extractors, behind the same layers.
+fn handler() -> Result<Timed, BoxError> {
+    let nothing = HandlerService::<_, (), ()>::new(async || {}, ());
+    calls(&BoxCloneSyncService::new(eight().layer(nothing)))
 }
 
 fn ours() -> Result<Timed, BoxError> {

@@ -21,6 +21,9 @@ const JOBS: u64 = 1_000_000;
 /// Jobs at once, in both.
 const CONCURRENCY: usize = 1_000;
 
+/// Jobs that wait for a slot, in both: memory that is still in the cache.
+const WAITING: usize = 4096;
+
 type Route = BoxCloneSyncService<Job, Outcome, JobError>;
 
 /// Counts jobs, and tells when the last has run.
@@ -86,7 +89,8 @@ fn ours() -> Result<Timed, BoxError> {
     let router = Router::new().route("count", count).layer(layers()).with_state(done.clone());
     time(JOBS, || {
         runtime.block_on(async {
-            let worker = LocalWorker::builder(router).concurrency(CONCURRENCY).build()?;
+            let worker =
+                LocalWorker::builder(router).concurrency(CONCURRENCY).capacity(WAITING + CONCURRENCY).build()?;
             let producer = worker.clone();
             tokio::spawn(async move {
                 for n in 0..JOBS {
@@ -106,7 +110,7 @@ fn raw() -> Result<Timed, BoxError> {
     let route: Route = BoxCloneSyncService::new(layers().layer(handler));
     time(JOBS, || {
         runtime.block_on(async {
-            let (sender, mut jobs) = mpsc::channel(4096);
+            let (sender, mut jobs) = mpsc::channel(WAITING);
             let slots = Arc::new(Semaphore::new(CONCURRENCY));
             tokio::spawn(async move {
                 while let Some(job) = jobs.recv().await {

@@ -1,3 +1,9 @@
-//! For authors of stores: the suite that every store passes.
+//! For tests: of programs, which [run](run()) one job or a whole [`TestWorker`], and of stores, which pass the
+//! [`conformance`] suite. With the feature `testing`.
 
 pub mod conformance;
+mod run;
+mod worker;
+
+pub use run::run;
+pub use worker::{Performed, TestWorker};

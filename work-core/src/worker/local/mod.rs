@@ -113,6 +113,15 @@ impl LocalWorker {
         self.len() == 0
     }
 
+    /// Waits until no job waits or runs, those that are not due yet included. The worker goes on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Waiting again is fine.
+    pub async fn idle(&self) {
+        self.pool.at_most(0).await;
+    }
+
     /// How many jobs may be accepted and not ended at once.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -325,8 +334,11 @@ impl every::Recurs for LocalWorker {
 }
 
 impl Accept for LocalWorker {
+    /// Items stay in their source while many wait for a slot here: there they can be left when the worker stops.
     async fn room(&self) -> usize {
+        const ENOUGH: usize = 512;
         self.pool.at_most(self.capacity() - 1).await;
+        self.pool.few_waiting(ENOUGH).await;
         self.capacity().saturating_sub(self.len()).max(1)
     }
 
