@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use work_core::limit::{FixedWindow, Gcra, SlidingWindow};
 use work_core::runner::Ramp;
 use work_core::{ConcurrentJob, Job, LocalWorker, QueueWorker, Router, Schedule, Worker, store::MemoryStore};
 
@@ -23,6 +24,14 @@ async fn each_names_the_value_and_what_is_accepted() {
     }
     refused!(Schedule::every(Duration::ZERO), "0ns", "at least 1 ms");
     refused!(Schedule::every(Duration::from_micros(999)), "999µs", "at least 1 ms");
+    refused!(Schedule::cron("0 25 * * *", "UTC"), "hour", "25", "0 to 23");
+    refused!(Schedule::cron("0 9 * * MON-FRIDAY", "UTC"), "day of week", "FRIDAY");
+    refused!(Schedule::cron("0 9 * *", "UTC"), "4", "5 or 6");
+    refused!(Schedule::cron("0 9 * * *", "Europe/Berlyn"), "Europe/Berlyn", "Europe/Berlin");
+    refused!(Schedule::cron("0 0 30 2 *", "UTC"), "0 0 30 2 *");
+    refused!(FixedWindow::new(0, second), "0");
+    refused!(SlidingWindow::new(5, Duration::ZERO), "0ns");
+    refused!(Gcra::new(0, second), "0");
     refused!(LocalWorker::builder(router()).concurrency(0).build(), "concurrency 0", "1 to 1000000");
     refused!(LocalWorker::builder(router()).capacity(0).build(), "capacity 0", "1 to 100000000");
     refused!(queue().concurrency(0).build(), "concurrency 0", "1 to 1000000");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep};
-use work_core::{Args, Clock, Job, LocalWorker, Router, Worker};
+use work_core::{Args, Clock, Job, LocalWorker, Router, Schedule, Worker};
 
 use crate::{Meter, millis};
 
@@ -56,6 +56,57 @@ async fn when_the_clock_jumps_by_hours_nothing_is_lost_or_doubled() {
     clock.set(noon());
     sleep(Duration::from_secs(100_000)).await;
     assert_eq!((meter.runs(), worker.len()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_by_wall_time_loses_and_doubles_nothing_when_the_clock_jumps() {
+    let clock = Clock::manual(noon());
+    let slots = Arc::<Mutex<Vec<DateTime<Utc>>>>::default();
+    let (seen, now) = (slots.clone(), clock.clone());
+    let handler = move || {
+        seen.lock().unwrap().push(now.now());
+        std::future::ready(())
+    };
+    let router = Router::new().route("hourly", handler);
+    let worker = LocalWorker::builder(router).clock(clock.clone()).build().unwrap();
+    let hourly = Schedule::cron("0 * * * *", "UTC").unwrap();
+    let hourly = worker.perform_every(Job::new("hourly", ()), hourly).await.unwrap();
+    let to = async |hours: i64, minutes: i64| {
+        clock.set(noon() + TimeDelta::hours(hours) + TimeDelta::minutes(minutes));
+        sleep(Duration::from_secs(2)).await;
+        slots.lock().unwrap().len()
+    };
+    assert_eq!(to(0, 59).await, 0, "not at once, and not early");
+    assert_eq!(to(1, 0).await, 1, "within two seconds");
+    assert_eq!(to(1, 30).await, 1);
+    assert_eq!(to(5, 10).await, 2, "four slots that were leapt over are one run, and not four");
+    assert_eq!(to(2, 50).await, 2);
+    assert_eq!(to(3, 0).await, 2, "a slot that comes again is not run again");
+    assert_eq!(to(5, 0).await, 2);
+    assert_eq!(to(6, 0).await, 3);
+    hourly.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nightly_job_runs_once_where_clocks_are_changed() {
+    for (day, half_past_two) in
+        [("2026-03-28", ["01:30", "01:00", "00:30"]), ("2026-10-24", ["00:30", "00:30", "01:30"])]
+    {
+        let start: DateTime<Utc> = format!("{day}T00:00:00Z").parse().unwrap();
+        let clock = Clock::tokio(start);
+        let slots = Arc::<Mutex<Vec<String>>>::default();
+        let (seen, now) = (slots.clone(), clock.clone());
+        let handler = move || {
+            seen.lock().unwrap().push(now.now().format("%H:%M").to_string());
+            std::future::ready(())
+        };
+        let worker = LocalWorker::builder(Router::new().route("nightly", handler)).clock(clock).build().unwrap();
+        let nightly = Schedule::cron("30 2 * * *", "Europe/Berlin").unwrap();
+        let nightly = worker.perform_every(Job::new("nightly", ()), nightly).await.unwrap();
+        sleep(Duration::from_secs(3 * 24 * 60 * 60)).await;
+        nightly.cancel();
+        assert_eq!(*slots.lock().unwrap(), half_past_two, "from {day} on");
+    }
 }
 
 #[tokio::test(start_paused = true)]

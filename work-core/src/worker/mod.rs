@@ -47,8 +47,9 @@ pub trait Worker: Clone + Send + Sync + 'static {
     /// As [`perform`](Self::perform), and for more than ten years.
     fn perform_in(&self, job: Job, delay: Duration) -> impl Future<Output = Result<JobHandle, PerformError>> + Send;
 
-    /// Performs a job at once and then by a schedule, each run with an id of its own, until the worker stops or the
-    /// answer is [cancelled](Recurring::cancel). The schedule itself lives in this process.
+    /// Performs a job by a schedule, each run with an id of its own, until the worker stops or the answer is
+    /// [cancelled](Recurring::cancel): of an interval at once and then each time, of a cron at its next slot. The schedule
+    /// itself lives in this process.
     ///
     /// # Errors
     ///
