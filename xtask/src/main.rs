@@ -41,9 +41,29 @@ fn main() -> ExitCode {
     }
 }
 
+/// The speeds, and then the memory: counting allocations would slow the others down.
+const MEMORY: [&str; 3] = ["local_allocations", "local_delayed_bytes", "sqlite_drain_memory"];
+
 fn bench(args: &[String]) -> ExitCode {
+    let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let of_memory = |name: &&String| MEMORY.contains(&name.as_str());
+    let mut code = ExitCode::SUCCESS;
+    if names.is_empty() || !names.iter().all(of_memory) {
+        let speeds: Vec<&String> = args.iter().filter(|arg| !of_memory(arg)).collect();
+        code = run_bench("work-bench", &speeds);
+    }
+    if code == ExitCode::SUCCESS
+        && !args.iter().any(|arg| arg == "--list")
+        && (names.is_empty() || names.iter().any(of_memory))
+    {
+        code = run_bench("memory", &args.iter().collect::<Vec<_>>());
+    }
+    code
+}
+
+fn run_bench(bin: &str, args: &[&String]) -> ExitCode {
     let mut command = Command::new("cargo");
-    command.args(["run", "--release", "--quiet", "-p", "work-bench", "--"]).args(args);
+    command.args(["run", "--release", "--quiet", "-p", "work-bench", "--bin", bin, "--"]).args(args);
     match command.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(status) => ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)),

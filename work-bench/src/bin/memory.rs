@@ -4,7 +4,9 @@ use std::alloc::System;
 use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use work_core::{Job, LocalWorker, Router, Worker};
+use work_core::store::JobFilter;
+use work_core::{Job, LocalWorker, QueueWorker, Router, Worker};
+use work_sqlite::SqliteStore;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -14,10 +16,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> Result<(), BoxError> {
     let json = std::env::args().any(|arg| arg == "--json");
     let names: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let line = |name: &str, goal: f64, value: f64, unit: &str| {
-        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
-            return;
-        }
         if json {
             println!("{}", serde_json::json!({ "name": name, "goal": goal, "ours": value, "unit": unit }));
         } else {
@@ -25,9 +25,50 @@ fn main() -> Result<(), BoxError> {
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    line("local_allocations", 2.0, runtime.block_on(allocations_a_job())?, "allocations a job");
-    line("local_delayed_bytes", 300.0, runtime.block_on(bytes_a_delayed_job())?, "bytes a pending job");
+    if wanted("local_allocations") {
+        line("local_allocations", 2.0, runtime.block_on(allocations_a_job())?, "allocations a job");
+    }
+    if wanted("local_delayed_bytes") {
+        line("local_delayed_bytes", 300.0, runtime.block_on(bytes_a_delayed_job())?, "bytes a pending job");
+    }
+    let jobs = if std::env::args().any(|arg| arg == "--full") { 1_000_000 } else { 100_000 };
+    if wanted("sqlite_drain_memory") {
+        line("sqlite_drain_memory", 32.0, drain_memory(&runtime, jobs)?, "MiB over the idle worker");
+    }
     Ok(())
+}
+
+/// How much larger the process gets, at most, while it drains jobs of a KiB through 16 slots.
+fn drain_memory(runtime: &tokio::runtime::Runtime, jobs: u32) -> Result<f64, BoxError> {
+    let dir = tempfile::tempdir()?;
+    runtime.block_on(async {
+        let store = SqliteStore::open(dir.path().join("jobs.db")).await?;
+        let router = Router::new().route("nothing", async || {});
+        let worker = QueueWorker::builder(store, router).concurrency(16).build()?;
+        let args = "x".repeat(1_000);
+        for _ in 0..jobs / 1_000 {
+            worker.perform_many((0..1_000).map(|_| Job::new("nothing", args.clone()))).await?;
+        }
+        let idle = resident()?;
+        let running = tokio::spawn(worker.clone().run_until(std::future::pending()));
+        let mut most = idle;
+        while worker.store().counts(JobFilter::default()).await?.open() > 0 {
+            for _ in 0..20 {
+                most = most.max(resident()?);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        worker.stop().await;
+        running.await??;
+        Ok((most - idle) / (1024.0 * 1024.0))
+    })
+}
+
+/// Bytes of memory that the process holds, as the system counts.
+fn resident() -> Result<f64, BoxError> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: f64 = statm.split(' ').nth(1).ok_or("no resident size")?.parse()?;
+    Ok(pages * 4096.0)
 }
 
 /// Allocations of the worker for each job, beyond those of its caller, who makes the job.
