@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use tokio_postgres::{Client, Config, Error, NoTls};
+
+/// Makes the connections of a pool.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    pub(crate) config: Config,
+}
+
+/// How long a connection attempt takes at most, if the URL does not say.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+impl Connector {
+    pub(crate) fn new(mut config: Config) -> Self {
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_WITHIN);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("work");
+        }
+        Self { config }
+    }
+
+    /// Host and database, without the password.
+    pub(crate) fn server(&self) -> String {
+        let host = self.config.get_hosts().first().map_or_else(String::new, |host| match host {
+            tokio_postgres::config::Host::Tcp(name) => name.clone(),
+            #[cfg(unix)]
+            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+        });
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
+        format!("{host}:{port}/{database}")
+    }
+}
+
+impl Manager for Connector {
+    type Type = Client;
+    type Error = Error;
+
+    async fn create(&self) -> Result<Client, Error> {
+        let (client, connection) = self.config.connect(NoTls).await?;
+        tokio::spawn(async move {
+            // Its error is also that of every call that waits.
+            let _ = connection.await;
+        });
+        Ok(client)
+    }
+
+    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<Error> {
+        if client.is_closed() { Err(RecycleError::message("closed")) } else { Ok(()) }
+    }
+}

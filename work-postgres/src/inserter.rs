@@ -1,0 +1,121 @@
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use work_core::StoreError;
+use work_core::store::{Inserted, NewJob};
+
+use crate::error::Failure;
+use crate::insert::insert;
+use crate::store::Shared;
+
+/// Puts jobs of many callers into one request: whatever arrives while the requests before are under way. Each caller is
+/// answered after the commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Inserter(mpsc::Sender<Insert>);
+
+/// The jobs of one caller, all or none of them.
+#[derive(Debug)]
+struct Insert {
+    jobs: Vec<NewJob>,
+    reply: oneshot::Sender<Result<Vec<Inserted>, Failure>>,
+}
+
+/// The end of the queue that the task reads.
+#[derive(Debug)]
+pub(crate) struct Inserts(mpsc::Receiver<Insert>);
+
+/// Callers that may wait in line; more wait before it.
+const LINE: usize = 4_096;
+
+/// Requests at a time: while one commits, the next one is written.
+const LANES: usize = 2;
+
+/// Jobs and bytes that are put together, at most.
+const TOGETHER: usize = 2_000;
+const TOGETHER_BYTES: usize = 4 * 1024 * 1024;
+
+impl Inserter {
+    pub(crate) fn new() -> (Self, Inserts) {
+        let (sender, receiver) = mpsc::channel(LINE);
+        (Self(sender), Inserts(receiver))
+    }
+
+    pub(crate) async fn insert(&self, jobs: Vec<NewJob>) -> Result<Vec<Inserted>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Insert { jobs, reply }).await.map_err(|_| StoreError::closed())?;
+        let answer =
+            answer.await.map_err(|error| StoreError::unknown("the store was closed during `insert`", error))?;
+        Ok(answer?)
+    }
+}
+
+impl Inserts {
+    pub(crate) async fn run(mut self, shared: Arc<Shared>) {
+        let lanes = Arc::new(Semaphore::new(LANES));
+        let mut next = None;
+        loop {
+            let Ok(lane) = lanes.clone().acquire_owned().await else { return };
+            let first = match next.take() {
+                Some(insert) => insert,
+                None => match self.0.recv().await {
+                    Some(insert) => insert,
+                    None => return,
+                },
+            };
+            let (group, left) = self.group(first);
+            next = left;
+            let shared = shared.clone();
+            tokio::spawn(async move {
+                serve(&shared, group).await;
+                drop(lane);
+            });
+        }
+    }
+
+    /// What waits, up to the first that does not fit.
+    fn group(&mut self, first: Insert) -> (Vec<Insert>, Option<Insert>) {
+        let weigh = |insert: &Insert| {
+            let bytes: usize = insert.jobs.iter().map(|job| job.args.len()).sum();
+            (insert.jobs.len(), bytes)
+        };
+        let (mut rows, mut bytes) = weigh(&first);
+        let mut group = vec![first];
+        while let Ok(insert) = self.0.try_recv() {
+            let more = weigh(&insert);
+            (rows, bytes) = (rows + more.0, bytes + more.1);
+            if rows > TOGETHER || bytes > TOGETHER_BYTES {
+                return (group, Some(insert));
+            }
+            group.push(insert);
+        }
+        (group, None)
+    }
+}
+
+async fn serve(shared: &Arc<Shared>, mut group: Vec<Insert>) {
+    let sizes: Vec<usize> = group.iter().map(|insert| insert.jobs.len()).collect();
+    let jobs: Vec<NewJob> = group.iter_mut().flat_map(|insert| std::mem::take(&mut insert.jobs)).collect();
+    let answer = shared.perform("insert", &jobs, insert).await;
+    match answer {
+        Ok(answers) => {
+            shared.inserted(&jobs, &answers);
+            let mut answers = answers.into_iter();
+            for (insert, size) in group.into_iter().zip(sizes) {
+                let _ = insert.reply.send(Ok(answers.by_ref().take(size).collect()));
+            }
+        }
+        // One that the database refuses must not take others with it.
+        Err(failure) if group.len() > 1 && failure.is_refusal() => {
+            let mut jobs = jobs.into_iter();
+            for (insert, size) in group.into_iter().zip(sizes) {
+                let alone: Vec<NewJob> = jobs.by_ref().take(size).collect();
+                let answer = shared.perform("insert", &alone, self::insert).await;
+                if let Ok(answers) = &answer {
+                    shared.inserted(&alone, answers);
+                }
+                let _ = insert.reply.send(answer);
+            }
+        }
+        Err(failure) => group.into_iter().for_each(|insert| drop(insert.reply.send(Err(failure.clone())))),
+    }
+}

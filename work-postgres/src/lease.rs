@@ -1,0 +1,186 @@
+use std::time::{Duration, Instant as Moment};
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Row};
+use uuid::Uuid;
+use work_core::store::{BoxFuture, Fence, Lease, LeaseKey, Leased, Want};
+use work_core::{DEFAULT_MAX_ATTEMPTS, Queue};
+
+use crate::call::Session;
+use crate::instant::Instant;
+use crate::row::{self, BadRow, Stored, WIDTH, micros};
+
+/// Where to go on in a queue of which as much as wanted was taken a moment ago. What was taken leaves dead entries in the
+/// index, and while some transaction anywhere stays open, nothing can remove them: without this, each lease would go over
+/// all of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Floor {
+    queue: Queue,
+    priority: i32,
+    at: Instant,
+    seq: i64,
+    /// When the queue was last read from its start.
+    since: Moment,
+}
+
+/// So long a floor is good for: what arrives below it, from a transaction that took its time, waits at most so long.
+const FLOOR_FOR: Duration = Duration::from_millis(500);
+
+pub(crate) fn lease<'c>(session: &'c Session, want: &'c Want) -> BoxFuture<'c, Result<Leased, Error>> {
+    Box::pin(async move {
+        let mut leased = Leased::default();
+        // Rows that are no jobs make room for others.
+        while leased.jobs.len() < want.limit && take(session, want, &mut leased).await? > 0 {}
+        Ok(leased)
+    })
+}
+
+/// Leases once. Answers how many rows were no jobs.
+async fn take(session: &Session, want: &Want, leased: &mut Leased) -> Result<usize, Error> {
+    let wanted = want.limit - leased.jobs.len();
+    let (epoch, floor) = session.shared.floors.get();
+    let floor = floor.filter(|floor| floor.since.elapsed() < FLOOR_FOR && want.queues.contains(&floor.queue));
+    let rows = ask(session, want, wanted, floor.as_ref()).await?;
+    let (mut found, mut bad) = (Vec::with_capacity(rows.len()), Vec::new());
+    leased.next_due_in = None;
+    for row in &rows {
+        let Some(id) = row.try_get::<_, Option<Uuid>>(1)? else {
+            leased.next_due_in = next_due_in(row)?;
+            continue;
+        };
+        match check(row, session.shared.max_args)? {
+            Ok(stored) => found.push(stored),
+            Err(BadRow(why)) => bad.push((id, row.try_get::<_, i64>(10)?, why)),
+        }
+    }
+    refuse(session, &bad).await?;
+    let place = |stored: &Stored| {
+        let parts = &stored.job.parts;
+        let queue = want.queues.iter().position(|queue| *queue == parts.queue);
+        (queue, parts.priority, stored.scheduled_at, stored.seq)
+    };
+    // The order in which rows come back is nobody's promise.
+    found.sort_unstable_by_key(place);
+    let last = found.last().filter(|_| found.len() + bad.len() == wanted && bad.is_empty());
+    let next = last.map(|stored| Floor {
+        queue: stored.job.parts.queue.clone(),
+        priority: i32::from(stored.job.parts.priority),
+        at: stored.scheduled_at,
+        seq: stored.seq,
+        since: floor.map_or_else(Moment::now, |floor| floor.since),
+    });
+    session.shared.floors.set(epoch, next);
+    let until = rows.first().map(|row| row.try_get::<_, Instant>(WIDTH + 1)).transpose()?;
+    if let Some(until) = until {
+        leased.jobs.extend(found.into_iter().map(|stored| leased_job(stored, until)));
+    }
+    Ok(bad.len())
+}
+
+async fn ask(session: &Session, want: &Want, wanted: usize, floor: Option<&Floor>) -> Result<Vec<Row>, Error> {
+    let shared = &session.shared;
+    let queues: Vec<&str> = want.queues.iter().map(Queue::as_str).collect();
+    let limit = i32::try_from(wanted).unwrap_or(i32::MAX);
+    let max_args = i32::try_from(shared.max_args).unwrap_or(i32::MAX);
+    let worker = row::text(&want.worker);
+    session
+        .query(
+            &shared.sql.lease,
+            &[
+                (&queues, Type::TEXT_ARRAY),
+                (&limit, Type::INT4),
+                (&micros(want.lease_for), Type::INT8),
+                (&&*worker, Type::TEXT),
+                (&max_args, Type::INT4),
+                (&shared.now(), Type::TIMESTAMPTZ),
+                (&floor.map(|floor| floor.queue.as_str()), Type::TEXT),
+                (&floor.map(|floor| floor.priority), Type::INT4),
+                (&floor.map(|floor| floor.at), Type::TIMESTAMPTZ),
+                (&floor.map(|floor| floor.seq), Type::INT8),
+            ],
+        )
+        .await
+}
+
+/// The row that is no job says when the next one is due, and what time it is.
+fn next_due_in(row: &Row) -> Result<Option<Duration>, Error> {
+    let (next, now): (Instant, Instant) = (row.try_get(6)?, row.try_get(WIDTH + 1)?);
+    let wait = chrono::DateTime::from(next) - chrono::DateTime::from(now);
+    Ok(Some(wait.to_std().unwrap_or_default()))
+}
+
+/// Why a row is not started.
+fn check(row: &Row, max_args: usize) -> Result<Result<Stored, BadRow>, Error> {
+    let size = usize::try_from(row.try_get::<_, i32>(WIDTH)?).unwrap_or_default();
+    if size > max_args {
+        return Ok(Err(BadRow(format!("args have {size} bytes; at most {max_args} are accepted"))));
+    }
+    let stored = match row::job(row)? {
+        Ok(stored) => stored,
+        Err(why) => return Ok(Err(why)),
+    };
+    let most = stored.job.parts.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS);
+    Ok(if row.try_get::<_, Option<bool>>(WIDTH + 2)? == Some(true) {
+        Err(BadRow("it expired before it started".into()))
+    } else if stored.attempt > most {
+        Err(BadRow(format!("this would be attempt {} of at most {most}", stored.attempt)))
+    } else {
+        Ok(stored)
+    })
+}
+
+/// Keeps what cannot be started as dead letters; they had no attempt.
+async fn refuse(session: &Session, bad: &[(Uuid, i64, String)]) -> Result<(), Error> {
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = bad.iter().map(|(id, ..)| *id).collect();
+    let fences: Vec<i64> = bad.iter().map(|(_, fence, _)| *fence).collect();
+    let reasons: Vec<_> = bad.iter().map(|(.., why)| row::text(why)).collect();
+    let reasons: Vec<&str> = reasons.iter().map(AsRef::as_ref).collect();
+    let now = session.shared.now();
+    let params: [crate::call::Param<'_>; 4] = [
+        (&ids, Type::UUID_ARRAY),
+        (&fences, Type::INT8_ARRAY),
+        (&reasons, Type::TEXT_ARRAY),
+        (&now, Type::TIMESTAMPTZ),
+    ];
+    session.query(&session.shared.sql.refuse, &params).await.map(drop)
+}
+
+fn leased_job(stored: Stored, until: Instant) -> Lease {
+    Lease {
+        key: LeaseKey { id: stored.job.parts.id, fence: Fence(stored.fence), row: stored.seq },
+        job: stored.job,
+        attempt: stored.attempt,
+        until: until.into(),
+        created_at: stored.created_at,
+    }
+}
+
+/// The floor of a store, which every change that may put a job below it takes away.
+#[derive(Debug, Default)]
+pub(crate) struct Floors(std::sync::Mutex<(u64, Option<Floor>)>);
+
+impl Floors {
+    fn get(&self) -> (u64, Option<Floor>) {
+        self.locked().clone()
+    }
+
+    /// Unless it was taken away since `epoch`.
+    fn set(&self, epoch: u64, floor: Option<Floor>) {
+        let mut locked = self.locked();
+        if locked.0 == epoch {
+            locked.1 = floor;
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut locked = self.locked();
+        *locked = (locked.0 + 1, None);
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, (u64, Option<Floor>)> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod arrivals;
+mod call;
+mod change;
+mod connector;
+mod error;
+mod insert;
+mod inserter;
+mod inspect;
+mod instant;
+mod lease;
+mod listen;
+mod migrate;
+mod notify;
+mod open;
+mod row;
+mod settle;
+mod sql;
+mod store;
+mod thread;
+
+pub use error::OpenError;
+pub use open::{Durability, PostgresStoreBuilder};
+pub use store::PostgresStore;

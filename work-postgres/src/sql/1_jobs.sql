@@ -1,0 +1,549 @@
+-- Read with the name of the schema instead of `work`.
+
+-- A UUID of version 7: ids sort by the time they were made.
+CREATE FUNCTION work.new_id() RETURNS uuid LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+        PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+        52, 1), 53, 1), 'hex')::uuid
+$$;
+
+CREATE SEQUENCE work.arrivals;
+
+-- Jobs that wait or run, and nothing else: what is over moves to `history`, so that this stays small.
+CREATE TABLE work.jobs (
+    seq bigint NOT NULL DEFAULT nextval('work.arrivals'),
+    scheduled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    fence bigint NOT NULL DEFAULT 0,
+    id uuid NOT NULL DEFAULT work.new_id() PRIMARY KEY,
+    attempt integer NOT NULL DEFAULT 0,
+    max_attempts integer NOT NULL DEFAULT 25,
+    crashes integer NOT NULL DEFAULT 0,
+    priority smallint NOT NULL DEFAULT 5,
+    unique_scope smallint,
+    status smallint,
+    cancel_requested boolean NOT NULL DEFAULT false,
+    state text COLLATE "C" NOT NULL DEFAULT 'available' CHECK (state IN ('available', 'running')),
+    queue text COLLATE "C" NOT NULL DEFAULT 'default',
+    kind text COLLATE "C" NOT NULL,
+    lease_until timestamptz,
+    expires_at timestamptz,
+    timeout_ms bigint,
+    unique_key text COLLATE "C",
+    worker text,
+    headers text,
+    args bytea NOT NULL DEFAULT 'null',
+    CONSTRAINT jobs_running_until CHECK (state = 'available' OR lease_until IS NOT NULL)
+) WITH (
+    fillfactor = 90,
+    autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0.05, autovacuum_analyze_threshold = 2000
+);
+ALTER SEQUENCE work.arrivals OWNED BY work.jobs.seq;
+
+CREATE INDEX jobs_ready ON work.jobs (queue, priority, scheduled_at, seq) WHERE state = 'available';
+CREATE INDEX jobs_leases ON work.jobs (lease_until) WHERE state = 'running';
+CREATE UNIQUE INDEX jobs_unique ON work.jobs (unique_key) WHERE unique_key IS NOT NULL;
+
+-- Jobs that are over. None of its indexes is unique: whatever somebody wrote by hand, a job can always end.
+CREATE TABLE work.history (
+    seq bigint NOT NULL,
+    scheduled_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL,
+    fence bigint NOT NULL,
+    id uuid NOT NULL,
+    attempt integer NOT NULL,
+    max_attempts integer NOT NULL,
+    crashes integer NOT NULL,
+    priority smallint NOT NULL,
+    unique_scope smallint,
+    status smallint,
+    state text COLLATE "C" NOT NULL CHECK (state IN ('completed', 'discarded', 'cancelled')),
+    queue text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    expires_at timestamptz,
+    timeout_ms bigint,
+    unique_key text COLLATE "C",
+    headers text,
+    args bytea NOT NULL,
+    output bytea
+);
+
+CREATE INDEX history_id ON work.history (id);
+CREATE INDEX history_seq ON work.history (seq);
+CREATE INDEX history_unique ON work.history (unique_key) WHERE unique_scope = 2;
+
+-- Attempts that did not go well.
+CREATE TABLE work.attempts (
+    n bigint GENERATED ALWAYS AS IDENTITY,
+    job uuid NOT NULL,
+    attempt integer NOT NULL,
+    status smallint NOT NULL,
+    message text NOT NULL,
+    backtrace text,
+    at timestamptz NOT NULL
+);
+
+CREATE INDEX attempts_job ON work.attempts (job, n);
+
+-- The functions below forbid the plans that are only good while the table is small: a plan is kept for as long as a
+-- connection lives, and tables grow faster than their statistics.
+
+-- Takes jobs that are due, queue by queue and priority by priority. In the floor's queue and priority it looks from the
+-- floor on, and at what is below only if there is room left. If fewer were found than wanted, the last row is no job but
+-- the time at which the next one is due.
+CREATE FUNCTION work.lease(
+    _queues text[], _limit integer, _lease_us bigint, _worker text, _max_args integer, _now timestamptz,
+    _floor_queue text, _floor_priority integer, _floor_at timestamptz, _floor_seq bigint
+) RETURNS TABLE (
+    seq bigint, id uuid, kind text, args bytea, queue text, priority smallint, scheduled_at timestamptz,
+    created_at timestamptz, attempt integer, max_attempts integer, fence bigint, timeout_ms bigint,
+    expires_at timestamptz, unique_key text, unique_scope smallint, headers text,
+    args_size integer, lease_until timestamptz, expired boolean
+) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _until timestamptz := _t + _lease_us * interval '1 microsecond';
+    _left integer := _limit;
+    _queue text;
+    _level integer;
+    _below integer;
+    _from_at timestamptz;
+    _from_seq bigint;
+    _found integer;
+    _next timestamptz;
+    _earliest timestamptz;
+BEGIN
+    LOOP
+        FOREACH _queue IN ARRAY _queues LOOP
+            -- Lower than any priority there can be.
+            _level := -40000;
+            WHILE _left > 0 LOOP
+                -- Levels are found by one look into the index each. At the floor's level that look would go over all that
+                -- was taken from there.
+                _below := CASE WHEN _queue = _floor_queue AND _level < _floor_priority THEN _floor_priority ELSE 40000 END;
+                SELECT min(priority) INTO _level FROM work.jobs
+                WHERE state = 'available' AND queue = _queue AND priority > _level AND priority < _below;
+                IF _level IS NULL AND _below < 40000 THEN
+                    _level := _floor_priority;
+                END IF;
+                EXIT WHEN _level IS NULL;
+                _from_at := '-infinity';
+                _from_seq := -9223372036854775808;
+                IF _queue = _floor_queue AND _level = _floor_priority THEN
+                    _from_at := _floor_at;
+                    _from_seq := _floor_seq;
+                END IF;
+                RETURN QUERY WITH due AS MATERIALIZED (
+                    SELECT ctid AS at FROM work.jobs
+                    WHERE state = 'available' AND queue = _queue AND priority = _level AND scheduled_at <= _t
+                        AND (scheduled_at, seq) >= (_from_at, _from_seq)
+                    ORDER BY scheduled_at, seq LIMIT _left FOR UPDATE SKIP LOCKED
+                )
+                UPDATE work.jobs j SET state = 'running', lease_until = _until, worker = _worker,
+                    -- `least`, since an overflow would be refused, and with it every job beside this one.
+                    attempt = least(j.attempt, 2147483646) + 1, fence = least(j.fence, 9223372036854775806) + 1
+                FROM due WHERE j.ctid = due.at
+                RETURNING j.seq, j.id, left(j.kind, 100),
+                    -- What is too large is a dead letter that is never sent.
+                    CASE WHEN octet_length(j.args) <= _max_args THEN j.args END,
+                    j.queue, j.priority, j.scheduled_at, j.created_at, j.attempt, j.max_attempts, j.fence, j.timeout_ms,
+                    j.expires_at, left(j.unique_key, 1000), j.unique_scope,
+                    CASE WHEN octet_length(j.headers) <= 1048576 THEN j.headers END,
+                    octet_length(j.args), j.lease_until, j.expires_at <= _t;
+                GET DIAGNOSTICS _found = ROW_COUNT;
+                _left := _left - _found;
+            END LOOP;
+        END LOOP;
+        EXIT WHEN _left <= 0 OR _floor_queue IS NULL;
+        _floor_queue := NULL;
+    END LOOP;
+    IF _left > 0 THEN
+        FOREACH _queue IN ARRAY _queues LOOP
+            _level := -40000;
+            LOOP
+                SELECT min(priority) INTO _level FROM work.jobs
+                WHERE state = 'available' AND queue = _queue AND priority > _level;
+                EXIT WHEN _level IS NULL;
+                -- What is due already is being taken by somebody else.
+                SELECT j.scheduled_at INTO _next FROM work.jobs j
+                WHERE state = 'available' AND queue = _queue AND priority = _level AND j.scheduled_at > _t
+                ORDER BY j.scheduled_at, j.seq LIMIT 1;
+                _earliest := least(_earliest, _next);
+            END LOOP;
+        END LOOP;
+        IF _earliest IS NOT NULL THEN
+            scheduled_at := _earliest;
+            lease_until := _t;
+            RETURN NEXT;
+        END IF;
+    END IF;
+END $$;
+
+-- Ends attempts whose lease is current, and answers the others. `_ends`: 0 completed, 1 discarded, 2 cancelled, 3 again,
+-- 4 again and the attempt is given back. A list in which every entry would be null may be null.
+CREATE FUNCTION work.settle(
+    _ids uuid[], _fences bigint[], _ends smallint[], _statuses smallint[], _outputs bytea[], _ats timestamptz[],
+    _messages text[], _backtraces text[], _now timestamptz
+) RETURNS TABLE (id uuid, fence bigint) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _done uuid[];
+    _again uuid[];
+BEGIN
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(_ids, _fences, _ends, _statuses, _outputs, _messages, _backtraces)
+            AS d (id, fence, ending, status, output, message, backtrace)
+        WHERE ending <= 2
+    ), ended AS MATERIALIZED (
+        DELETE FROM work.jobs j USING given d
+        WHERE j.id = d.id AND j.fence = d.fence AND j.state = 'running'
+        RETURNING j.*, d.ending, d.status AS ended_with, d.output, d.message, d.backtrace
+    ), kept AS (
+        INSERT INTO work.history (seq, scheduled_at, created_at, finished_at, fence, id, attempt, max_attempts, crashes,
+            priority, unique_scope, status, state, queue, kind, expires_at, timeout_ms, unique_key, headers, args, output)
+        SELECT seq, scheduled_at, created_at, _t, fence, id, attempt, max_attempts, crashes,
+            priority, unique_scope, ended_with,
+            CASE ending WHEN 0 THEN 'completed' WHEN 1 THEN 'discarded' ELSE 'cancelled' END,
+            queue, kind, expires_at, timeout_ms, unique_key, headers, args, output
+        FROM ended
+    ), failed AS (
+        INSERT INTO work.attempts (job, attempt, status, message, backtrace, at)
+        SELECT id, greatest(attempt, 0), ended_with, message, backtrace, _t FROM ended WHERE message IS NOT NULL
+    )
+    SELECT array_agg(id) INTO _done FROM ended;
+    IF _ats IS NOT NULL THEN
+        WITH given AS MATERIALIZED (
+            SELECT * FROM unnest(_ids, _fences, _ends, _statuses, _ats, _messages, _backtraces)
+                AS d (id, fence, ending, status, at, message, backtrace)
+            WHERE ending >= 3
+        ), again AS MATERIALIZED (
+            UPDATE work.jobs j SET state = 'available', status = d.status, scheduled_at = d.at, lease_until = NULL,
+                worker = NULL, attempt = j.attempt - (d.ending = 4)::integer
+            FROM given d WHERE j.id = d.id AND j.fence = d.fence AND j.state = 'running'
+            RETURNING j.id, j.attempt, d.status, d.message, d.backtrace
+        ), failed AS (
+            INSERT INTO work.attempts (job, attempt, status, message, backtrace, at)
+            SELECT id, greatest(attempt, 0), status, message, backtrace, _t FROM again WHERE message IS NOT NULL
+        )
+        SELECT array_agg(id) INTO _again FROM again;
+        _done := _done || _again;
+    END IF;
+    IF coalesce(cardinality(_done), 0) < cardinality(_ids) THEN
+        RETURN QUERY SELECT d.id, d.fence FROM unnest(_ids, _fences) AS d (id, fence)
+            WHERE d.id <> ALL (coalesce(_done, '{}'))
+                -- One id twice, with two fences: only the current one is done.
+                OR NOT EXISTS (SELECT FROM work.history h WHERE h.id = d.id AND h.fence = d.fence)
+                    AND NOT EXISTS (SELECT FROM work.jobs j WHERE j.id = d.id AND j.fence = d.fence);
+    END IF;
+END $$;
+
+-- Ends jobs, whoever holds them: the caller has locked them.
+CREATE FUNCTION work.finish(_ids uuid[], _state text, _status smallint, _now timestamptz) RETURNS void LANGUAGE sql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+    WITH ended AS (DELETE FROM work.jobs j USING unnest(_ids) AS d (id) WHERE j.id = d.id RETURNING j.*)
+    INSERT INTO work.history (seq, scheduled_at, created_at, finished_at, fence, id, attempt, max_attempts, crashes,
+        priority, unique_scope, status, state, queue, kind, expires_at, timeout_ms, unique_key, headers, args)
+    SELECT seq, scheduled_at, created_at, _now, fence, id, attempt, max_attempts, crashes,
+        priority, unique_scope, _status, _state, queue, kind, expires_at, timeout_ms, unique_key, headers, args
+    FROM ended
+$$;
+
+-- Keeps leased rows that are no jobs as dead letters; they had no attempt.
+CREATE FUNCTION work.refuse(_ids uuid[], _fences bigint[], _reasons text[], _now timestamptz) RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _refused uuid[];
+BEGIN
+    WITH refused AS (
+        UPDATE work.jobs j SET attempt = j.attempt - 1
+        FROM unnest(_ids, _fences, _reasons) AS d (id, fence, reason)
+        WHERE j.id = d.id AND j.fence = d.fence AND j.state = 'running'
+        RETURNING j.id, j.attempt, d.reason
+    ), recorded AS (
+        INSERT INTO work.attempts (job, attempt, status, message, at)
+        SELECT r.id, greatest(r.attempt, 0), 400, r.reason, _t FROM refused r
+    )
+    SELECT array_agg(r.id) INTO _refused FROM refused r;
+    PERFORM work.finish(_refused, 'discarded', 400::smallint, _t);
+END $$;
+
+-- Lets leases end later, and answers those that are still held.
+CREATE FUNCTION work.extend(_ids uuid[], _fences bigint[], _lease_us bigint, _now timestamptz)
+RETURNS TABLE (id uuid, fence bigint) LANGUAGE sql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+    UPDATE work.jobs j
+    SET lease_until = (SELECT coalesce(_now, clock_timestamp()) + _lease_us * interval '1 microsecond')
+    FROM unnest(_ids, _fences) AS d (id, fence)
+    WHERE j.id = d.id AND j.fence = d.fence AND j.state = 'running' AND NOT j.cancel_requested
+    RETURNING j.id, j.fence
+$$;
+
+-- Takes back jobs whose lease has ended, and answers the queue of each that is available again; null for a dead letter.
+CREATE FUNCTION work.rescue(_limit integer, _max_crashes integer, _reason text, _now timestamptz)
+RETURNS SETOF text LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _cancelled uuid[];
+    _back uuid[];
+    _dead uuid[];
+BEGIN
+    WITH lost AS MATERIALIZED (
+        SELECT ctid AS at FROM work.jobs WHERE state = 'running' AND lease_until < _t
+        ORDER BY lease_until LIMIT _limit FOR UPDATE SKIP LOCKED
+    ), crashed AS MATERIALIZED (
+        UPDATE work.jobs j SET crashes = least(greatest(j.crashes, 0), 2147483646) + 1
+        FROM lost WHERE j.ctid = lost.at
+        RETURNING j.id, j.attempt, j.crashes, j.cancel_requested
+    ), recorded AS (
+        INSERT INTO work.attempts (job, attempt, status, message, at)
+        SELECT c.id, greatest(c.attempt, 0), 500, _reason, _t FROM crashed c
+    )
+    SELECT array_agg(c.id) FILTER (WHERE c.cancel_requested),
+        array_agg(c.id) FILTER (WHERE NOT c.cancel_requested AND c.crashes < _max_crashes),
+        array_agg(c.id) FILTER (WHERE NOT c.cancel_requested AND c.crashes >= _max_crashes)
+    INTO _cancelled, _back, _dead FROM crashed c;
+    PERFORM work.finish(_cancelled, 'cancelled', 499::smallint, _t);
+    PERFORM work.finish(_dead, 'discarded', 500::smallint, _t);
+    RETURN QUERY SELECT NULL::text FROM unnest(_dead);
+    RETURN QUERY UPDATE work.jobs j SET state = 'available', lease_until = NULL, worker = NULL,
+            attempt = greatest(j.attempt - 1, 0)
+        FROM unnest(_back) AS d (id) WHERE j.id = d.id
+        RETURNING j.queue;
+END $$;
+
+-- Cancels jobs, and answers for each: 0 cancelled, 1 asked to stop, 2 over already, 3 not known.
+CREATE FUNCTION work.cancel(_ids uuid[], _now timestamptz) RETURNS TABLE (id uuid, answer integer) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _id uuid;
+    _state text;
+BEGIN
+    FOREACH _id IN ARRAY _ids LOOP
+        -- A job that moves between the two tables while we look is found by the next look.
+        FOR _try IN 1..5 LOOP
+            SELECT state INTO _state FROM work.jobs j WHERE j.id = _id FOR UPDATE;
+            IF _state IS NULL THEN
+                SELECT state INTO _state FROM work.history h WHERE h.id = _id LIMIT 1;
+            END IF;
+            EXIT WHEN _state IS NOT NULL OR NOT EXISTS (
+                SELECT FROM work.jobs j WHERE j.id = _id UNION ALL SELECT FROM work.history h WHERE h.id = _id);
+        END LOOP;
+        id := _id;
+        answer := CASE _state WHEN 'available' THEN 0 WHEN 'running' THEN 1 ELSE 2 END;
+        IF _state IS NULL THEN
+            answer := 3;
+        ELSIF _state = 'available' THEN
+            PERFORM work.finish(ARRAY[_id], 'cancelled', 499::smallint, _t);
+        ELSIF _state = 'running' THEN
+            UPDATE work.jobs j SET cancel_requested = true WHERE j.id = _id AND NOT j.cancel_requested;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- Makes a dead letter or a cancelled job available again, and answers its queue, or nothing. Another job may hold its
+-- unique key by now; then it stays where it is.
+CREATE FUNCTION work.retry(_id uuid, _most integer, _now timestamptz) RETURNS SETOF text LANGUAGE sql
+SET enable_seqscan = off SET jit = off
+AS $$
+    WITH dead AS MATERIALIZED (
+        SELECT * FROM work.history WHERE id = _id AND state IN ('discarded', 'cancelled') LIMIT 1 FOR UPDATE
+    ), back AS (
+        INSERT INTO work.jobs (seq, scheduled_at, created_at, fence, id, attempt, max_attempts, priority, unique_scope,
+            status, queue, kind, expires_at, timeout_ms, unique_key, headers, args)
+        SELECT seq, coalesce(_now, clock_timestamp()), created_at, fence, id, least(attempt, _most - 1),
+            least(greatest(max_attempts, least(attempt, _most - 1) + 1), _most), priority, unique_scope,
+            status, queue, kind, expires_at, timeout_ms, unique_key, headers, args
+        FROM dead
+        ON CONFLICT DO NOTHING RETURNING id, queue
+    ), gone AS (
+        DELETE FROM work.history h USING back WHERE h.id = back.id AND h.state IN ('discarded', 'cancelled')
+    )
+    SELECT queue FROM back
+$$;
+
+-- Keeps new jobs. Answers only for those that are not stored, since a job with their id or unique key is there already:
+-- their place in the list, from 1, and that job.
+CREATE FUNCTION work.insert_jobs(
+    _ids uuid[], _kinds text[], _args bytea[], _queues text[], _priorities smallint[], _scheduled timestamptz[],
+    _max_attempts integer[], _timeouts bigint[], _expires timestamptz[], _keys text[], _scopes smallint[],
+    _headers text[], _now timestamptz
+) RETURNS TABLE (place bigint, holder uuid) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _count integer := cardinality(_ids);
+    _stored uuid[];
+    _seqs bigint[];
+    _open bigint[];
+    _place bigint;
+    _holder uuid;
+BEGIN
+    IF _keys IS NULL THEN
+        WITH stored AS (
+            INSERT INTO work.jobs (id, kind, args, queue, priority, scheduled_at, created_at, max_attempts, timeout_ms,
+                expires_at, headers)
+            SELECT d.id, d.kind, d.args, coalesce(d.queue, 'default'), coalesce(d.priority, 5),
+                coalesce(d.scheduled_at, _t), _t, coalesce(d.max_attempts, 25), d.timeout_ms, d.expires_at, d.headers
+            FROM unnest(_ids, _kinds, _args, _queues, _priorities, _scheduled, _max_attempts, _timeouts, _expires, _headers)
+                AS d (id, kind, args, queue, priority, scheduled_at, max_attempts, timeout_ms, expires_at, headers)
+            ON CONFLICT DO NOTHING RETURNING id
+        )
+        SELECT array_agg(id) INTO _stored FROM stored;
+        -- Looked for after the insert, which has waited for whoever was moving a job of this id.
+        IF cardinality(_stored) = _count AND NOT EXISTS (
+            SELECT FROM unnest(_ids) AS d (id) JOIN work.history h ON h.id = d.id) THEN
+            RETURN;
+        END IF;
+        -- Rare: some were inserted before. The others go in once more, with numbers that tell them apart.
+        DELETE FROM work.jobs j USING unnest(_stored) AS d (id) WHERE j.id = d.id;
+    END IF;
+    SELECT array_agg(nextval('work.arrivals')) INTO _seqs FROM generate_series(1, _count);
+    SELECT array_agg(n) INTO _open FROM generate_series(1, _count) AS n;
+    FOR _try IN 1..10 LOOP
+        -- In the order of keys, so that two batches with the same keys do not wait for each other.
+        INSERT INTO work.jobs (seq, id, kind, args, queue, priority, scheduled_at, created_at, max_attempts, timeout_ms,
+            expires_at, unique_key, unique_scope, headers)
+        SELECT _seqs[n], _ids[n], _kinds[n], _args[n], coalesce(_queues[n], 'default'), coalesce(_priorities[n], 5),
+            coalesce(_scheduled[n], _t), _t, coalesce(_max_attempts[n], 25), _timeouts[n],
+            _expires[n], _keys[n], _scopes[n], _headers[n]
+        FROM unnest(_open) AS n ORDER BY _keys[n] COLLATE "C" NULLS FIRST, n
+        ON CONFLICT DO NOTHING;
+        DELETE FROM work.jobs j USING unnest(_open) AS n
+        WHERE j.id = _ids[n] AND j.seq = _seqs[n] AND (
+            EXISTS (SELECT FROM work.history h WHERE h.id = j.id)
+            OR EXISTS (SELECT FROM work.history h WHERE h.unique_key = j.unique_key AND h.unique_scope = 2));
+        SELECT coalesce(array_agg(n), '{}') INTO _open FROM unnest(_open) AS n
+        WHERE NOT EXISTS (SELECT FROM work.jobs j WHERE j.id = _ids[n] AND j.seq = _seqs[n]);
+        FOREACH _place IN ARRAY _open LOOP
+            SELECT j.id INTO _holder FROM work.jobs j WHERE j.id = _ids[_place];
+            IF _holder IS NULL THEN
+                SELECT h.id INTO _holder FROM work.history h WHERE h.id = _ids[_place] LIMIT 1;
+            END IF;
+            IF _holder IS NULL THEN
+                SELECT j.id INTO _holder FROM work.jobs j WHERE j.unique_key = _keys[_place];
+            END IF;
+            IF _holder IS NULL THEN
+                SELECT h.id INTO _holder FROM work.history h
+                WHERE h.unique_key = _keys[_place] AND h.unique_scope = 2 LIMIT 1;
+            END IF;
+            -- Nobody: the holder has ended meanwhile, so there is room now.
+            IF _holder IS NOT NULL THEN
+                _open := array_remove(_open, _place);
+                place := _place;
+                holder := _holder;
+                RETURN NEXT;
+            END IF;
+        END LOOP;
+        IF cardinality(_open) = 0 THEN
+            RETURN;
+        END IF;
+    END LOOP;
+    RAISE EXCEPTION 'the holders of % unique keys change too fast', cardinality(_open)
+        USING ERRCODE = 'serialization_failure';
+END $$;
+
+-- Enqueues a job in the transaction of the caller, and answers its id, or that of the job that holds its unique key.
+--
+-- `args` is JSON text. `options` may have: id, queue, priority, max_attempts, timeout_ms, scheduled_at, delay_ms,
+-- expires_at, unique_key, unique_scope ('active' or 'kept'), headers, notify.
+CREATE FUNCTION work.enqueue(kind text, args text DEFAULT 'null', options jsonb DEFAULT '{}') RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+    _name text := '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$';
+    _unknown text;
+    _id uuid := coalesce((options->>'id')::uuid, work.new_id());
+    _queue text := coalesce(options->>'queue', 'default');
+    _priority bigint := coalesce((options->>'priority')::bigint, 5);
+    _attempts bigint := coalesce((options->>'max_attempts')::bigint, 25);
+    _timeout bigint := (options->>'timeout_ms')::bigint;
+    _scope text := coalesce(options->>'unique_scope', 'active');
+    _at timestamptz := coalesce((options->>'scheduled_at')::timestamptz,
+        clock_timestamp() + (options->>'delay_ms')::bigint * interval '1 millisecond');
+    _holder uuid;
+BEGIN
+    SELECT key INTO _unknown FROM jsonb_object_keys(options) AS key WHERE key <> ALL (ARRAY['id', 'queue', 'priority',
+        'max_attempts', 'timeout_ms', 'scheduled_at', 'delay_ms', 'expires_at', 'unique_key', 'unique_scope', 'headers',
+        'notify']) LIMIT 1;
+    IF _unknown IS NOT NULL THEN
+        RAISE EXCEPTION 'unknown option %; use id, queue, priority, max_attempts, timeout_ms, scheduled_at, delay_ms, expires_at, unique_key, unique_scope, headers or notify',
+            to_json(left(_unknown, 80)) USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF kind !~ _name OR kind IS NULL OR _queue !~ _name THEN
+        RAISE EXCEPTION 'invalid name of a kind or a queue: % or %; use 1 to 63 of A-Z a-z 0-9 _ . : -, starting with a letter or a digit',
+            to_json(left(kind, 80)), to_json(left(_queue, 80)) USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF _priority NOT BETWEEN 0 AND 9 THEN
+        RAISE EXCEPTION 'priority % is out of range; use 0 to 9', _priority USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF _attempts NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION 'max_attempts % is out of range; use 1 to 1000', _attempts
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF _timeout <= 0 THEN
+        RAISE EXCEPTION 'timeout_ms % is out of range; use more than zero', _timeout
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF octet_length(options->>'unique_key') NOT BETWEEN 1 AND 512 OR _scope NOT IN ('active', 'kept') THEN
+        RAISE EXCEPTION 'invalid unique_key or unique_scope; use 1 to 512 bytes, and active or kept'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF jsonb_typeof(options->'headers') <> 'object' OR EXISTS (
+        SELECT FROM jsonb_each(CASE jsonb_typeof(options->'headers') WHEN 'object' THEN options->'headers' END)
+        WHERE jsonb_typeof(value) <> 'string') THEN
+        RAISE EXCEPTION 'headers must be an object of texts' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF octet_length(args) > 1048576 THEN
+        RAISE EXCEPTION 'args have % bytes; at most 1048576 are accepted', octet_length(args)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT i.holder INTO _holder FROM work.insert_jobs(ARRAY[_id], ARRAY[kind],
+        ARRAY[convert_to(coalesce(args, 'null')::json::text, 'UTF8')], ARRAY[_queue], ARRAY[_priority::smallint], ARRAY[_at],
+        ARRAY[_attempts::integer], ARRAY[_timeout], ARRAY[(options->>'expires_at')::timestamptz],
+        CASE WHEN options ? 'unique_key' THEN ARRAY[options->>'unique_key'] END,
+        ARRAY[CASE WHEN options ? 'unique_key' THEN CASE _scope WHEN 'kept' THEN 2 ELSE 1 END END]::smallint[],
+        ARRAY[(options->'headers')::text], NULL) AS i;
+    IF (options->>'notify')::boolean THEN
+        PERFORM pg_notify(work_channel, '-:' || _queue);
+    END IF;
+    RETURN coalesce(_holder, _id);
+END $$;
+
+CREATE FUNCTION work.enqueue(kind text, args json, options jsonb DEFAULT '{}') RETURNS uuid
+LANGUAGE sql AS $$ SELECT work.enqueue(kind, args::text, options) $$;
+
+CREATE FUNCTION work.enqueue(kind text, args jsonb, options jsonb DEFAULT '{}') RETURNS uuid
+LANGUAGE sql AS $$ SELECT work.enqueue(kind, args::text, options) $$;
+
+-- Every job, for people to look at.
+CREATE VIEW work.all_jobs AS
+    SELECT seq, id, state, queue, kind, priority, scheduled_at, created_at, NULL::timestamptz AS finished_at, attempt,
+        max_attempts, crashes, status, worker, lease_until, cancel_requested, fence, timeout_ms, expires_at, unique_key,
+        unique_scope, headers, args, NULL::bytea AS output
+    FROM work.jobs
+    UNION ALL
+    SELECT seq, id, state, queue, kind, priority, scheduled_at, created_at, finished_at, attempt,
+        max_attempts, crashes, status, NULL, NULL, false, fence, timeout_ms, expires_at, unique_key,
+        unique_scope, headers, args, output
+    FROM work.history;

@@ -1,0 +1,309 @@
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use deadpool::managed::{Pool, QueueMode};
+use tokio::runtime::Handle;
+use tokio_postgres::{Client, Config};
+use work_core::store::{
+    BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Page, Rescued, Settle,
+    Settled, Settlement, Store, StoredJob, Want,
+};
+use work_core::{Clock, JobId, Queue, StoreError};
+
+use crate::arrivals::Arrivals;
+use crate::connector::Connector;
+use crate::error::{OpenError, in_full};
+use crate::inserter::{Inserter, Inserts};
+use crate::instant::Instant;
+use crate::lease::Floors;
+use crate::listen::Listener;
+use crate::migrate::Target;
+use crate::notify::Notifier;
+use crate::sql::{Schema, Sql};
+use crate::thread::IoThread;
+use crate::{PostgresStoreBuilder, change, insert, inspect, lease, settle};
+
+/// Jobs in a PostgreSQL database. Cheap to clone; the connections are closed when the last clone is gone.
+///
+/// ```no_run
+/// use work_core::{Job, Store};
+/// use work_postgres::PostgresStore;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = PostgresStore::connect("postgres://app@localhost/app").await?;
+/// let inserted = store.insert(vec![Job::new("greet", "Ann").into_stored(1024)?]).await?;
+/// assert_eq!(inserted.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    inserter: Inserter,
+    _thread: Arc<IoThread>,
+}
+
+/// What the calls and the tasks share.
+pub(crate) struct Shared {
+    pub(crate) handle: Handle,
+    pub(crate) pool: Pool<Connector>,
+    pub(crate) server: String,
+    pub(crate) sql: Sql,
+    pub(crate) deadline: Duration,
+    pub(crate) max_args: usize,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) notifier: Notifier,
+    pub(crate) listener: Listener,
+    pub(crate) floors: Floors,
+    /// Marks our own notifications.
+    pub(crate) instance: String,
+    clock: Option<Clock>,
+    listening: OnceLock<()>,
+}
+
+/// What is due so soon is told of at once.
+const SOON: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// The time, unless it is the server's.
+    pub(crate) fn now(&self) -> Option<Instant> {
+        self.clock.as_ref().map(|clock| clock.now().into())
+    }
+
+    /// Tells who waits, here and elsewhere, of a job that is due.
+    fn made_available(&self, queue: &str) {
+        self.arrivals.wake(queue);
+        self.notifier.tell(queue);
+    }
+
+    /// Only roughly, by our own clock: who is not told finds the job by looking.
+    fn is_soon(&self, at: chrono::DateTime<chrono::Utc>) -> bool {
+        let now = self.clock.as_ref().map_or_else(|| Clock::system().now(), Clock::now);
+        (at - now).to_std().is_ok_and(|wait| wait > SOON).eq(&false)
+    }
+
+    pub(crate) fn inserted(&self, jobs: &[NewJob], answers: &[Inserted]) {
+        let mut last = None;
+        for (job, answer) in jobs.iter().zip(answers) {
+            let parts = &job.parts;
+            // A job that comes first, or that was due before it came, is below the floor.
+            if parts.scheduled_at.is_some() || parts.priority != Job::DEFAULT_PRIORITY {
+                self.floors.clear();
+            }
+            let soon = parts.scheduled_at.is_none_or(|at| self.is_soon(at));
+            if soon && matches!(answer, Inserted::New(_)) && last != Some(&parts.queue) {
+                self.made_available(parts.queue.as_str());
+                last = Some(&parts.queue);
+            }
+        }
+    }
+}
+
+/// What stands in `Parts` unless a job says otherwise.
+struct Job;
+
+impl Job {
+    const DEFAULT_PRIORITY: u8 = 5;
+}
+
+impl PostgresStore {
+    /// Connects with the default settings: `postgres://user@host:5432/database`, and the schema `work`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what is wrong with the URL, the server, its settings or the schema.
+    pub async fn connect(url: impl Into<String>) -> Result<Self, OpenError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Connects with settings.
+    pub fn builder(url: impl Into<String>) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(url.into())
+    }
+
+    /// The schema that the tables are in.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        self.shared.sql.schema.name()
+    }
+
+    pub(crate) async fn start(settings: PostgresStoreBuilder) -> Result<Self, OpenError> {
+        settings.check()?;
+        let schema = Schema::new(&settings.schema)?;
+        let config: Config = settings
+            .url
+            .0
+            .parse()
+            .map_err(|error| OpenError::InvalidUrl { source: in_full(&error as &tokio_postgres::Error).into() })?;
+        let connector = Connector::new(config);
+        let server = connector.server();
+        let other =
+            |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Other { server: server.clone(), source };
+        let thread = IoThread::start().map_err(|error| other(error.into()))?;
+        let (deadline, durability) = (settings.deadline, settings.durability);
+        let opening = open(connector, server.clone(), schema.clone(), durability);
+        let opened = thread.handle().spawn(tokio::time::timeout(deadline, opening)).await;
+        let connector = match opened.map_err(|error| other(error.into()))? {
+            Ok(opened) => opened?,
+            Err(_) => return Err(OpenError::NoAnswer { server, within: deadline }),
+        };
+        let pool = Pool::builder(connector).max_size(settings.pool_size).queue_mode(QueueMode::Lifo).build();
+        let shared = Arc::new(Shared {
+            handle: thread.handle().clone(),
+            pool: pool.map_err(|error| other(error.into()))?,
+            server: server.clone(),
+            sql: Sql::new(schema),
+            deadline,
+            max_args: settings.max_args,
+            arrivals: Arrivals::default(),
+            notifier: Notifier::default(),
+            listener: Listener::default(),
+            floors: Floors::default(),
+            instance: JobId::new().to_string(),
+            clock: settings.clock,
+            listening: OnceLock::new(),
+        });
+        let (inserter, inserts): (Inserter, Inserts) = Inserter::new();
+        thread.handle().spawn(inserts.run(shared.clone()));
+        thread.handle().spawn(Notifier::run(shared.clone()));
+        Ok(Self { shared, inserter, _thread: Arc::new(thread) })
+    }
+
+    /// From the first time that somebody waits on: who only makes jobs needs no connection for it.
+    fn listen(&self) {
+        self.shared.listening.get_or_init(|| {
+            self.shared.handle.spawn(Listener::run(self.shared.clone()));
+            self.shared.handle.spawn(Listener::look(self.shared.clone()));
+        });
+    }
+}
+
+async fn open(
+    connector: Connector,
+    server: String,
+    schema: Schema,
+    durability: crate::Durability,
+) -> Result<Connector, OpenError> {
+    let mut client = deadpool::managed::Manager::create(&connector).await.map_err(|error| {
+        let text = in_full(&error);
+        if text.contains("TLS") || text.contains("no encryption") {
+            return OpenError::NeedsTls { server: server.clone() };
+        }
+        OpenError::NoConnection { server: server.clone(), source: text.into() }
+    })?;
+    let target = Target { server: &server, schema: &schema, durability };
+    target.open(&mut client).await?;
+    drop::<Client>(client);
+    Ok(connector)
+}
+
+impl Store for PostgresStore {
+    fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
+        if let Err(error) = jobs.iter().try_for_each(|job| insert::check(job, self.shared.max_args)) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        if jobs.is_empty() {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        }
+        Box::pin(self.inserter.insert(jobs))
+    }
+
+    fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
+        self.shared.call("lease", want, lease::lease)
+    }
+
+    fn extend(&self, leases: Vec<LeaseKey>, lease_for: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        if leases.is_empty() {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        }
+        self.shared.call("extend", (leases, lease_for), change::extend)
+    }
+
+    fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        if done.is_empty() {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        }
+        Box::pin(async move {
+            let again = done.iter().any(|done| self.is_soon_again(done));
+            let queues: Vec<Queue> =
+                done.iter().flat_map(|done| &done.then).map(|job| job.parts.queue.clone()).collect();
+            let answers = self.shared.call("settle", done, settle::settle).await?;
+            if again || !queues.is_empty() {
+                self.shared.floors.clear();
+            }
+            if again {
+                // Of which queues is not known here; whoever waits elsewhere looks once a second anyway.
+                self.shared.arrivals.wake_all();
+            }
+            queues.iter().for_each(|queue| self.shared.made_available(queue.as_str()));
+            Ok(answers)
+        })
+    }
+
+    fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {
+        Box::pin(async move {
+            let (rescued, queues) = self.shared.call("rescue", (limit, max_crashes), change::rescue).await?;
+            if !queues.is_empty() {
+                self.shared.floors.clear();
+            }
+            queues.iter().for_each(|queue| self.shared.made_available(queue));
+            Ok(rescued)
+        })
+    }
+
+    fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>> {
+        if ids.is_empty() {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        }
+        self.shared.call("cancel", ids, change::cancel)
+    }
+
+    fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.listen();
+            self.shared.arrivals.wait(queues).await;
+        })
+    }
+}
+
+impl PostgresStore {
+    fn is_soon_again(&self, done: &Settle) -> bool {
+        match &done.settlement {
+            Settlement::Retry { at } | Settlement::Snooze { at } => self.shared.is_soon(*at),
+            _ => false,
+        }
+    }
+}
+
+impl Inspect for PostgresStore {
+    fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
+        self.shared.call("get", id, inspect::get)
+    }
+
+    fn list(&self, filter: JobFilter, after: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Page, StoreError>> {
+        self.shared.call("list", (filter, after, limit), inspect::list)
+    }
+
+    fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        self.shared.call("counts", filter, inspect::counts)
+    }
+
+    fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let queue = self.shared.call("retry", id, change::retry).await?;
+            if let Some(queue) = &queue {
+                self.shared.floors.clear();
+                self.shared.made_available(queue);
+            }
+            Ok(queue.is_some())
+        })
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (server, schema) = (&self.shared.server, self.schema());
+        f.debug_struct("PostgresStore").field("server", server).field("schema", &schema).finish_non_exhaustive()
+    }
+}
