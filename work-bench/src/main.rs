@@ -6,6 +6,7 @@
 mod figure;
 mod local;
 mod place;
+mod postgres;
 mod raw;
 mod sqlite;
 
@@ -25,6 +26,9 @@ const BENCHES: &[Bench] = &[
     sqlite::backlog::BACKLOG,
     sqlite::bulk::BULK,
     sqlite::pickup::PICKUP,
+    postgres::bulk::BULK,
+    postgres::drain::DRAIN,
+    postgres::pickup::PICKUP,
 ];
 
 const OPTIONS: &[&str] = &["--json", "--list", "--full"];

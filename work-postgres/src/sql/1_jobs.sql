@@ -34,7 +34,7 @@ CREATE TABLE work.jobs (
     worker text,
     headers text,
     args bytea NOT NULL DEFAULT 'null',
-    CONSTRAINT jobs_running_until CHECK (state = 'available' OR lease_until IS NOT NULL)
+    CONSTRAINT jobs_lease CHECK ((state = 'running') = (lease_until IS NOT NULL))
 ) WITH (
     fillfactor = 90,
     autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
@@ -89,7 +89,8 @@ CREATE TABLE work.attempts (
 CREATE INDEX attempts_job ON work.attempts (job, n);
 
 -- The functions below forbid the plans that are only good while the table is small: a plan is kept for as long as a
--- connection lives, and tables grow faster than their statistics.
+-- connection lives, and tables grow faster than their statistics. Who looks for the rows of leases asks for `lease_until
+-- IS NOT NULL`, which is the same as running, but leads no planner to the index of all that run.
 
 -- Takes jobs that are due, queue by queue and priority by priority. In the floor's queue and priority it looks from the
 -- floor on, and at what is below only if there is room left. If fewer were found than wanted, the last row is no job but
@@ -205,7 +206,7 @@ BEGIN
         WHERE ending <= 2
     ), ended AS MATERIALIZED (
         DELETE FROM work.jobs j USING given d
-        WHERE j.id = d.id AND j.fence = d.fence AND j.state = 'running'
+        WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL
         RETURNING j.*, d.ending, d.status AS ended_with, d.output, d.message, d.backtrace
     ), kept AS (
         INSERT INTO work.history (seq, scheduled_at, created_at, finished_at, fence, id, attempt, max_attempts, crashes,
@@ -228,7 +229,7 @@ BEGIN
         ), again AS MATERIALIZED (
             UPDATE work.jobs j SET state = 'available', status = d.status, scheduled_at = d.at, lease_until = NULL,
                 worker = NULL, attempt = j.attempt - (d.ending = 4)::integer
-            FROM given d WHERE j.id = d.id AND j.fence = d.fence AND j.state = 'running'
+            FROM given d WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL
             RETURNING j.id, j.attempt, d.status, d.message, d.backtrace
         ), failed AS (
             INSERT INTO work.attempts (job, attempt, status, message, backtrace, at)
@@ -270,7 +271,7 @@ BEGIN
     WITH refused AS (
         UPDATE work.jobs j SET attempt = j.attempt - 1
         FROM unnest(_ids, _fences, _reasons) AS d (id, fence, reason)
-        WHERE j.id = d.id AND j.fence = d.fence AND j.state = 'running'
+        WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL
         RETURNING j.id, j.attempt, d.reason
     ), recorded AS (
         INSERT INTO work.attempts (job, attempt, status, message, at)
@@ -288,7 +289,7 @@ AS $$
     UPDATE work.jobs j
     SET lease_until = (SELECT coalesce(_now, clock_timestamp()) + _lease_us * interval '1 microsecond')
     FROM unnest(_ids, _fences) AS d (id, fence)
-    WHERE j.id = d.id AND j.fence = d.fence AND j.state = 'running' AND NOT j.cancel_requested
+    WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL AND NOT j.cancel_requested
     RETURNING j.id, j.fence
 $$;
 
@@ -412,8 +413,9 @@ BEGIN
         )
         SELECT array_agg(id) INTO _stored FROM stored;
         -- Looked for after the insert, which has waited for whoever was moving a job of this id.
-        IF cardinality(_stored) = _count AND NOT EXISTS (
-            SELECT FROM unnest(_ids) AS d (id) JOIN work.history h ON h.id = d.id) THEN
+        -- `OFFSET 0`, so that it is the ids that are looked up in the history and not the other way round.
+        IF cardinality(_stored) = _count AND NOT EXISTS (SELECT FROM unnest(_ids) AS d (id)
+            CROSS JOIN LATERAL (SELECT FROM work.history h WHERE h.id = d.id OFFSET 0) AS known) THEN
             RETURN;
         END IF;
         -- Rare: some were inserted before. The others go in once more, with numbers that tell them apart.
