@@ -9,6 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("work-macros", &[]),
     ("work-adapters", &["work-core"]),
     ("work-sqlite", &["work-core"]),
+    ("work-postgres", &["work-core"]),
 ];
 
 /// What no user's build contains, so it may depend on anything.

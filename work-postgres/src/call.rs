@@ -38,7 +38,9 @@ impl Session {
     pub(crate) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         let before = self.dirty.swap(true, Ordering::Relaxed);
         let answer = self.client().query_typed(sql, params).await;
-        self.dirty.store(before, Ordering::Relaxed);
+        // A connection that was lost may not know it yet.
+        let lost = answer.as_ref().is_err_and(|error| refusal(error).is_none());
+        self.dirty.store(before || lost, Ordering::Relaxed);
         answer
     }
 

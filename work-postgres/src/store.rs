@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool::managed::{Pool, QueueMode};
 use tokio::runtime::Handle;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config};
 use work_core::store::{
     BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Page, Rescued, Settle,
@@ -185,9 +186,13 @@ async fn open(
     schema: Schema,
     durability: crate::Durability,
 ) -> Result<Connector, OpenError> {
+    if connector.config.get_ssl_mode() == SslMode::Require {
+        return Err(OpenError::NeedsTls { server });
+    }
     let mut client = deadpool::managed::Manager::create(&connector).await.map_err(|error| {
         let text = in_full(&error);
-        if text.contains("TLS") || text.contains("no encryption") {
+        // How a server says it that lets in nobody without.
+        if text.contains("no encryption") {
             return OpenError::NeedsTls { server: server.clone() };
         }
         OpenError::NoConnection { server: server.clone(), source: text.into() }

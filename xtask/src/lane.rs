@@ -1,7 +1,7 @@
 use std::fmt;
 use std::process::Command;
 
-use crate::{examples, packages, tools};
+use crate::{examples, packages, postgres, tools};
 
 /// One kind of check: a line of the table.
 pub(crate) struct Lane {
@@ -70,10 +70,19 @@ fn cargo(line: &str) -> Outcome {
 }
 
 fn test() -> Outcome {
-    if tools::has("cargo-nextest") {
-        return cargo("nextest run --workspace --all-features -E not(binary(crash))");
+    let line = if tools::has("cargo-nextest") {
+        "nextest run --workspace --all-features -E not(binary(crash))"
+    } else {
+        "test --workspace --all-features --lib --bins --tests -- --skip killed_at_random_moments"
+    };
+    let mut command = Command::new("cargo");
+    command.args(line.split(' '));
+    // Stopped when the tests have ended, however they ended.
+    let server = postgres::server_for(&mut command);
+    match (run(&mut command), server) {
+        (Outcome::Passed, Err(why)) => Outcome::Skipped(format!("without those of Postgres: {why}")),
+        (outcome, _) => outcome,
     }
-    cargo("test --workspace --all-features --lib --bins --tests -- --skip killed_at_random_moments")
 }
 
 fn crash() -> Outcome {

@@ -228,7 +228,7 @@ BEGIN
             WHERE ending >= 3
         ), again AS MATERIALIZED (
             UPDATE work.jobs j SET state = 'available', status = d.status, scheduled_at = d.at, lease_until = NULL,
-                worker = NULL, attempt = j.attempt - (d.ending = 4)::integer
+                worker = NULL, attempt = greatest(j.attempt, 1) - (d.ending = 4)::integer
             FROM given d WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL
             RETURNING j.id, j.attempt, d.status, d.message, d.backtrace
         ), failed AS (
@@ -323,7 +323,7 @@ BEGIN
     PERFORM work.finish(_dead, 'discarded', 500::smallint, _t);
     RETURN QUERY SELECT NULL::text FROM unnest(_dead);
     RETURN QUERY UPDATE work.jobs j SET state = 'available', lease_until = NULL, worker = NULL,
-            attempt = greatest(j.attempt - 1, 0)
+            attempt = greatest(j.attempt, 1) - 1
         FROM unnest(_back) AS d (id) WHERE j.id = d.id
         RETURNING j.queue;
 END $$;

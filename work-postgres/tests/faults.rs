@@ -1,0 +1,295 @@
+//! Connections that break, servers that die, statements that hang.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+#[path = "../../xtask/src/server.rs"]
+#[allow(dead_code, reason = "the rest is for `cargo xtask test`")]
+mod server;
+mod support;
+
+use std::collections::{BTreeSet, HashSet};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use server::Server;
+use support::{Place, complete, count, in_state, job, lease, want};
+use work_core::runner::Runner;
+use work_core::store::{Inserted, Inspect, JobFilter, NewJob, Store};
+use work_core::{Backoff, JobId, JobState, RetryPolicy, Router};
+use work_postgres::{OpenError, PostgresStore};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_connections_never_lease_one_job_twice() {
+    let place = Place::new();
+    let store = place.open().await;
+    store.insert((0..4_000).map(|n| job("greet", n)).collect()).await.unwrap();
+    let mut leasers = Vec::new();
+    for _ in 0..8 {
+        let store = place.builder().pool_size(1).connect().await.unwrap();
+        leasers.push(tokio::spawn(async move {
+            let mut mine = Vec::new();
+            loop {
+                let jobs = lease(&store, 13).await.jobs;
+                if jobs.is_empty() {
+                    return mine;
+                }
+                let answers = store.settle(jobs.iter().map(complete).collect()).await.unwrap();
+                assert!(answers.iter().all(|answer| *answer == work_core::store::Settled::Done));
+                mine.extend(jobs.into_iter().map(|lease| lease.key.id));
+            }
+        }));
+    }
+    let mut all = Vec::new();
+    for leaser in leasers {
+        all.extend(leaser.await.unwrap());
+    }
+    assert_eq!((all.len(), all.iter().collect::<HashSet<_>>().len()), (4_000, 4_000));
+    assert_eq!(count(&store, JobState::Completed).await, 4_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_unknown_and_safe_to_repeat() {
+    let place = Place::new();
+    let store = place.open().await;
+    let other = place.other().await;
+    let one = job("greet", 1);
+    other.run("BEGIN; LOCK TABLE work.jobs IN EXCLUSIVE MODE").await.unwrap();
+    let insert = tokio::spawn({
+        let (store, one) = (store.clone(), one.clone());
+        async move { store.insert(vec![one]).await }
+    });
+    let waiting = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND query LIKE '%{}%'",
+        place.schema
+    );
+    let killer = place.other().await;
+    while killer.number(&waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let error = insert.await.unwrap().unwrap_err();
+    assert!(error.is_unknown() && error.to_string().contains("no answer to `insert`"), "{error}");
+    other.run("COMMIT").await.unwrap();
+    for _ in 0..2 {
+        let answer = store.insert(vec![one.clone()]).await.unwrap()[0];
+        assert_eq!(answer.id(), one.parts.id);
+    }
+    assert_eq!(store.counts(JobFilter::default()).await.unwrap().total(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_hangs_ends_at_its_deadline_by_name_and_the_next_one_works() {
+    let place = Place::new();
+    let store = place.builder().call_deadline(Duration::from_millis(500)).connect().await.unwrap();
+    let other = place.other().await;
+    other.run("BEGIN; LOCK TABLE work.jobs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    // More calls than there are connections.
+    let calls: Vec<_> = (0..6)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                match n % 3 {
+                    0 => store.insert(vec![job("greet", n)]).await.map(drop),
+                    1 => store.lease(want(1)).await.map(drop),
+                    _ => store.counts(JobFilter::default()).await.map(drop),
+                }
+            })
+        })
+        .collect();
+    for call in calls {
+        let error = call.await.unwrap().unwrap_err().to_string();
+        assert!(["`insert`", "`lease`", "`counts`"].iter().any(|name| error.contains(name)), "{error}");
+        assert!(error.contains("within 500ms"), "{error}");
+    }
+    other.run("COMMIT").await.unwrap();
+    let inserted = store.insert(vec![job("greet", 9)]).await.unwrap();
+    assert!(matches!(inserted[0], Inserted::New(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_database_refuses_is_rejected_alone() {
+    let place = Place::new();
+    let store = place.open().await;
+    let sql = "CREATE FUNCTION work.no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
+        CREATE TRIGGER no BEFORE INSERT ON work.jobs FOR EACH ROW WHEN (NEW.kind = 'refused') EXECUTE FUNCTION work.no();";
+    place.other().await.run(sql).await.unwrap();
+    let inserts: Vec<_> = (0..200)
+        .map(|n| {
+            let store = store.clone();
+            let kind = if n % 50 == 7 { "refused" } else { "greet" };
+            tokio::spawn(async move { store.insert(vec![job(kind, n)]).await })
+        })
+        .collect();
+    let mut refused = 0;
+    for insert in inserts {
+        if let Err(error) = insert.await.unwrap() {
+            assert!(!error.is_unknown() && error.to_string().contains("not this one"), "{error}");
+            refused += 1;
+        }
+    }
+    assert_eq!((refused, store.counts(JobFilter::default()).await.unwrap().total()), (4, 196));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_insert_is_whole_or_nothing_and_harms_nobody() {
+    let place = Place::new();
+    let store = place.open().await;
+    let batches: Vec<Vec<NewJob>> = (0..30).map(|n| vec![job("a", n), job("b", n)]).collect();
+    for (polls, batch) in batches.iter().enumerate() {
+        let mut insert = store.insert(batch.clone());
+        for _ in 0..polls % 4 {
+            if poll_fn(|cx| Poll::Ready(insert.as_mut().poll(cx).is_ready())).await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_micros(300)).await;
+        }
+    }
+    for batch in batches {
+        let answers = store.insert(batch.clone()).await.unwrap();
+        let new = answers.iter().filter(|answer| matches!(answer, Inserted::New(_))).count();
+        assert!(new == 0 || new == 2, "{answers:?}");
+    }
+    assert_eq!(store.counts(JobFilter::default()).await.unwrap().total(), 60);
+}
+
+#[tokio::test]
+async fn a_handler_that_blocks_the_only_thread_keeps_its_lease() {
+    let place = Place::new();
+    let store = place.open().await;
+    let inserted = store.insert(vec![job("block", 1)]).await.unwrap();
+    let handler = async || std::thread::sleep(Duration::from_secs(4));
+    let done = Arc::new(AtomicBool::new(false));
+    let ended = done.clone();
+    let handler = move || {
+        let (handler, ended) = (handler, ended.clone());
+        async move {
+            handler().await;
+            ended.store(true, Ordering::SeqCst);
+        }
+    };
+    // Another process, which would take over what nobody extends.
+    let (stop, stopped) = std::sync::mpsc::sync_channel(1);
+    let thief = {
+        let builder = place.builder();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let store = builder.connect().await.unwrap();
+                let mut rescued = 0;
+                while stopped.try_recv().is_err() {
+                    rescued += store.rescue(10, 3).await.unwrap().available;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                rescued
+            })
+        })
+    };
+    let runner = Runner::new(Arc::new(store.clone()), Router::new().route("block", handler));
+    let until = async {
+        while !done.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let report = runner.lease_for(Duration::from_secs(2)).run_until(until).await.unwrap();
+    stop.send(()).unwrap();
+    assert_eq!((thief.join().unwrap(), report.performed, report.stale), (0, 1, 0));
+    assert_eq!(store.get(inserted[0].id()).await.unwrap().unwrap().state, JobState::Completed);
+}
+
+/// A server of this test's own.
+fn own_server() -> Option<Server> {
+    support::url();
+    let bin = Server::find()?;
+    Some(Server::start(&bin).expect("the server starts"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_under_load_costs_nothing_but_time() {
+    let Some(mut server) = own_server() else { return };
+    let place = Place::at(server.url());
+    let store = place.open().await;
+    let ran: Arc<Mutex<BTreeSet<JobId>>> = Arc::default();
+    let log = ran.clone();
+    let handler = move |id: JobId| {
+        let log = log.clone();
+        async move {
+            log.lock().unwrap().insert(id);
+        }
+    };
+    let at_once = RetryPolicy::default().backoff(Backoff::constant(Duration::ZERO));
+    let runner = Runner::new(Arc::new(store.clone()), Router::new().route("greet", handler)).retry(at_once);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let runner = runner.lease_for(Duration::from_secs(3));
+    let running = tokio::spawn(runner.run_until(async { drop(stopped.await) }));
+
+    let (ending, unknown) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let makers: Vec<_> = (0..4).map(|_| tokio::spawn(make(store.clone(), ending.clone(), unknown.clone()))).collect();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        server = tokio::task::spawn_blocking(move || {
+            server.stop();
+            server.run().expect("it starts again");
+            server
+        })
+        .await
+        .unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    ending.store(true, Ordering::SeqCst);
+    let mut accepted = BTreeSet::new();
+    for maker in makers {
+        accepted.extend(maker.await.unwrap());
+    }
+    let drained = async {
+        while !store.counts(JobFilter::default()).await.is_ok_and(|counts| counts.open() == 0) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), drained).await.expect("drained");
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+    println!("{} jobs, {} answers were lost", accepted.len(), unknown.load(Ordering::SeqCst));
+    assert!(accepted.len() > 50, "{} jobs", accepted.len());
+    let kept = store.counts(JobFilter::default()).await.unwrap();
+    assert_eq!((kept.of(JobState::Completed), kept.total()), (accepted.len() as u64, accepted.len() as u64));
+    assert_eq!(*ran.lock().unwrap(), accepted, "every accepted job ran");
+}
+
+/// Makes jobs, and repeats each until it is accepted.
+async fn make(store: PostgresStore, ending: Arc<AtomicBool>, unknown: Arc<AtomicUsize>) -> Vec<JobId> {
+    let mut accepted = Vec::new();
+    while !ending.load(Ordering::SeqCst) {
+        let next = job("greet", 1);
+        while let Err(error) = store.insert(vec![next.clone()]).await {
+            unknown.fetch_add(usize::from(error.is_unknown()), Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        accepted.push(next.parts.id);
+    }
+    accepted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_flush_is_refused_unless_that_is_asked_for() {
+    let Some(server) = own_server() else { return };
+    let place = Place::at(server.url());
+    let other = place.other().await;
+    other.run("ALTER SYSTEM SET fsync = off").await.unwrap();
+    other.run("SELECT pg_reload_conf()").await.unwrap();
+    let mut opened = place.builder().connect().await;
+    for _ in 0..100 {
+        if opened.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        opened = place.builder().connect().await;
+    }
+    let error = opened.unwrap_err();
+    assert!(matches!(&error, OpenError::NotDurable { setting: "fsync", .. }), "{error:?}");
+    let store = place.builder().durability(work_postgres::Durability::ProcessDeath).connect().await.unwrap();
+    store.insert(vec![job("greet", 1)]).await.unwrap();
+    assert!(in_state(&store, JobState::Available).await.len() == 1);
+}
