@@ -33,10 +33,13 @@ impl Arrivals {
         .await;
     }
 
-    pub(crate) fn wake(&self, queue: &str) {
-        if let Some(notify) = self.locked().get(queue) {
-            notify.notify_waiters();
-        }
+    /// Answers whether somebody waits for this queue.
+    pub(crate) fn wake(&self, queue: &str) -> bool {
+        let queues = self.locked();
+        let Some(notify) = queues.get(queue) else { return false };
+        notify.notify_waiters();
+        // Who waits has it too.
+        Arc::strong_count(notify) > 1
     }
 
     pub(crate) fn wake_all(&self) {

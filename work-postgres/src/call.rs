@@ -6,15 +6,15 @@ use deadpool::managed::{Object, PoolError};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, NoTls, Row};
+use tokio_postgres::{Error, NoTls, Row};
 use work_core::store::BoxFuture;
 use work_core::{Backoff, StoreError};
 
-use crate::connector::Connector;
+use crate::connector::{Connected, Connector};
 use crate::error::{Failure, in_full, refusal};
 use crate::store::Shared;
 
-/// A parameter and its type: with the type given, a statement needs no preparation, and works behind every pooler.
+/// A parameter and its type: with the types given, a statement can do without preparation.
 pub(crate) type Param<'p> = (&'p (dyn ToSql + Sync), Type);
 
 /// What a call does with a connection. It may run again with the same input.
@@ -30,23 +30,33 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn client(&self) -> &Client {
+    fn connected(&self) -> &Connected {
         self.client.as_ref().expect("there until the session is dropped")
     }
 
     /// One round trip, and a transaction of its own unless one is open.
     pub(crate) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         let before = self.dirty.swap(true, Ordering::Relaxed);
-        let answer = self.client().query_typed(sql, params).await;
+        let answer = self.ask(sql, params).await;
         // A connection that was lost may not know it yet.
         let lost = answer.as_ref().is_err_and(|error| refusal(error).is_none());
         self.dirty.store(before || lost, Ordering::Relaxed);
         answer
     }
 
+    async fn ask(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        let connected = self.connected();
+        if !self.shared.prepares.load(Ordering::Relaxed) {
+            return connected.client.query_typed(sql, params).await;
+        }
+        let (values, types): (Vec<_>, Vec<_>) = params.iter().map(|(value, ty)| (*value, ty.clone())).unzip();
+        let statement = connected.statement(sql, &types).await?;
+        connected.client.query(&statement, &values).await
+    }
+
     pub(crate) async fn execute(&self, sql: &str) -> Result<(), Error> {
         let before = self.dirty.swap(true, Ordering::Relaxed);
-        let answer = self.client().batch_execute(sql).await;
+        let answer = self.connected().client.batch_execute(sql).await;
         self.dirty.store(before, Ordering::Relaxed);
         answer
     }
@@ -70,7 +80,7 @@ impl Drop for Session {
         {
             // The statement is told to stop, and its connection is not used again.
             let client = Object::take(client);
-            let token = client.cancel_token();
+            let token = client.client.cancel_token();
             self.shared.handle.spawn(tokio::time::timeout(Duration::from_secs(5), async move {
                 let _ = token.cancel_query(NoTls).await;
             }));
@@ -113,6 +123,7 @@ impl Shared {
             tries += 1;
             match timeout_at(until, run(&session, input)).await {
                 Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) if tries < TRIES && self.is_mixed_up(&error) => {}
                 Ok(Err(error)) if tries < TRIES && is_conflict(&error) => sleep(backoff.delay(tries)).await,
                 Ok(Err(error)) => return Err(Failure::of(name, &error)),
                 Err(late) => {
@@ -142,6 +153,18 @@ impl Shared {
             }
             sleep(delay).await;
         }
+    }
+
+    /// True if a pooler gives each transaction another connection, which does not know what was prepared. Nothing is
+    /// prepared from then on.
+    fn is_mixed_up(&self, error: &Error) -> bool {
+        let mixed_up = refusal(error).is_some_and(|code| {
+            *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::DUPLICATE_PSTATEMENT
+        });
+        if mixed_up && self.prepares.swap(false, Ordering::Relaxed) {
+            tracing::info!("there is a transaction pooler in between: statements are not prepared any more");
+        }
+        mixed_up
     }
 
     fn no_connection(&self, name: &str) -> String {

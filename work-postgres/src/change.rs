@@ -63,6 +63,7 @@ pub(crate) fn rescue<'c>(
     })
 }
 
+#[expect(clippy::ptr_arg, reason = "what a call is given is a value of its own")]
 pub(crate) fn cancel<'c>(
     session: &'c Session,
     ids: &'c Vec<JobId>,

@@ -1,7 +1,10 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Config, Error, NoTls, Statement};
 
 /// Makes the connections of a pool.
 #[derive(Debug)]
@@ -36,20 +39,44 @@ impl Connector {
     }
 }
 
+/// A connection, and the statements that it knows.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) client: Client,
+    statements: Mutex<HashMap<String, Statement>>,
+}
+
+impl Connected {
+    /// Prepared once: later calls need not be parsed again.
+    pub(crate) async fn statement(&self, sql: &str, types: &[Type]) -> Result<Statement, Error> {
+        let known = self.locked().get(sql).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let statement = self.client.prepare_typed(sql, types).await?;
+        self.locked().insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, Statement>> {
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Manager for Connector {
-    type Type = Client;
+    type Type = Connected;
     type Error = Error;
 
-    async fn create(&self) -> Result<Client, Error> {
+    async fn create(&self) -> Result<Connected, Error> {
         let (client, connection) = self.config.connect(NoTls).await?;
         tokio::spawn(async move {
             // Its error is also that of every call that waits.
             let _ = connection.await;
         });
-        Ok(client)
+        Ok(Connected { client, statements: Mutex::default() })
     }
 
-    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<Error> {
-        if client.is_closed() { Err(RecycleError::message("closed")) } else { Ok(()) }
+    async fn recycle(&self, connected: &mut Connected, _: &Metrics) -> RecycleResult<Error> {
+        if connected.client.is_closed() { Err(RecycleError::message("closed")) } else { Ok(()) }
     }
 }

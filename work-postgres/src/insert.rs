@@ -17,6 +17,7 @@ pub(crate) fn check(job: &NewJob, max_args: usize) -> Result<(), StoreError> {
     valid.map_err(|error| StoreError::rejected(format!("job {} is invalid", job.parts.id), error))
 }
 
+#[expect(clippy::ptr_arg, reason = "what a call is given is a value of its own")]
 pub(crate) fn insert<'c>(session: &'c Session, jobs: &'c Vec<NewJob>) -> BoxFuture<'c, Result<Vec<Inserted>, Error>> {
     Box::pin(async move {
         let jobs: Vec<&NewJob> = jobs.iter().collect();

@@ -72,7 +72,7 @@ impl Listener {
         match payload.split_once(':') {
             // Whoever waits here was told when it was sent.
             Some((instance, _)) if instance == shared.instance => shared.listener.echo.notify_waiters(),
-            Some((_, queue)) => shared.arrivals.wake(queue),
+            Some((_, queue)) => drop(shared.arrivals.wake(queue)),
             None => shared.arrivals.wake_all(),
         }
     }

@@ -14,6 +14,7 @@ use crate::row::text;
 /// What settles at once, at most: a request of some hundred kilobytes.
 const BATCH: usize = 10_000;
 
+#[expect(clippy::ptr_arg, reason = "what a call is given is a value of its own")]
 pub(crate) fn settle<'c>(session: &'c Session, done: &'c Vec<Settle>) -> BoxFuture<'c, Result<Vec<Settled>, Error>> {
     Box::pin(async move {
         let mut seen = HashSet::with_capacity(done.len());

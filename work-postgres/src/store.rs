@@ -1,11 +1,12 @@
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use deadpool::managed::{Pool, QueueMode};
 use tokio::runtime::Handle;
+use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config};
 use work_core::store::{
     BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Page, Rescued, Settle,
     Settled, Settlement, Store, StoredJob, Want,
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) notifier: Notifier,
     pub(crate) listener: Listener,
     pub(crate) floors: Floors,
+    /// Whether statements can be prepared, which is so unless a pooler is in between.
+    pub(crate) prepares: AtomicBool,
     /// Marks our own notifications.
     pub(crate) instance: String,
     clock: Option<Clock>,
@@ -74,8 +77,8 @@ impl Shared {
 
     /// Tells who waits, here and elsewhere, of a job that is due.
     fn made_available(&self, queue: &str) {
-        self.arrivals.wake(queue);
-        self.notifier.tell(queue);
+        let here = self.arrivals.wake(queue);
+        self.notifier.tell(queue, here);
     }
 
     /// Only roughly, by our own clock: who is not told finds the job by looking.
@@ -161,6 +164,7 @@ impl PostgresStore {
             notifier: Notifier::default(),
             listener: Listener::default(),
             floors: Floors::default(),
+            prepares: AtomicBool::new(true),
             instance: JobId::new().to_string(),
             clock: settings.clock,
             listening: OnceLock::new(),
@@ -189,7 +193,7 @@ async fn open(
     if connector.config.get_ssl_mode() == SslMode::Require {
         return Err(OpenError::NeedsTls { server });
     }
-    let mut client = deadpool::managed::Manager::create(&connector).await.map_err(|error| {
+    let mut connected = deadpool::managed::Manager::create(&connector).await.map_err(|error| {
         let text = in_full(&error);
         // How a server says it that lets in nobody without.
         if text.contains("no encryption") {
@@ -198,8 +202,7 @@ async fn open(
         OpenError::NoConnection { server: server.clone(), source: text.into() }
     })?;
     let target = Target { server: &server, schema: &schema, durability };
-    target.open(&mut client).await?;
-    drop::<Client>(client);
+    target.open(&mut connected.client).await?;
     Ok(connector)
 }
 

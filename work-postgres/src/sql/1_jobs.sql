@@ -20,7 +20,7 @@ CREATE TABLE work.jobs (
     attempt integer NOT NULL DEFAULT 0,
     max_attempts integer NOT NULL DEFAULT 25,
     crashes integer NOT NULL DEFAULT 0,
-    priority smallint NOT NULL DEFAULT 5,
+    priority smallint NOT NULL DEFAULT 5 CHECK (priority BETWEEN 0 AND 9),
     unique_scope smallint,
     status smallint,
     cancel_requested boolean NOT NULL DEFAULT false,
@@ -88,8 +88,8 @@ CREATE TABLE work.attempts (
 
 CREATE INDEX attempts_job ON work.attempts (job, n);
 
--- The functions below forbid the plans that are only good while the table is small: a plan is kept for as long as a
--- connection lives, and tables grow faster than their statistics. Who looks for the rows of leases asks for `lease_until
+-- The functions below are planned once for a connection, which is most of what a small call costs. So they forbid the
+-- plans that are only good while the table is small: tables grow faster than their statistics. Who looks for the rows of leases asks for `lease_until
 -- IS NOT NULL`, which is the same as running, but leads no planner to the index of all that run.
 
 -- Takes jobs that are due, queue by queue and priority by priority. In the floor's queue and priority it looks from the
@@ -104,7 +104,8 @@ CREATE FUNCTION work.lease(
     expires_at timestamptz, unique_key text, unique_scope smallint, headers text,
     args_size integer, lease_until timestamptz, expired boolean
 ) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -112,75 +113,50 @@ DECLARE
     _until timestamptz := _t + _lease_us * interval '1 microsecond';
     _left integer := _limit;
     _queue text;
-    _level integer;
-    _below integer;
-    _from_at timestamptz;
-    _from_seq bigint;
     _found integer;
-    _next timestamptz;
-    _earliest timestamptz;
 BEGIN
     LOOP
         FOREACH _queue IN ARRAY _queues LOOP
-            -- Lower than any priority there can be.
-            _level := -40000;
-            WHILE _left > 0 LOOP
-                -- Levels are found by one look into the index each. At the floor's level that look would go over all that
-                -- was taken from there.
-                _below := CASE WHEN _queue = _floor_queue AND _level < _floor_priority THEN _floor_priority ELSE 40000 END;
-                SELECT min(priority) INTO _level FROM work.jobs
-                WHERE state = 'available' AND queue = _queue AND priority > _level AND priority < _below;
-                IF _level IS NULL AND _below < 40000 THEN
-                    _level := _floor_priority;
-                END IF;
-                EXIT WHEN _level IS NULL;
-                _from_at := '-infinity';
-                _from_seq := -9223372036854775808;
-                IF _queue = _floor_queue AND _level = _floor_priority THEN
-                    _from_at := _floor_at;
-                    _from_seq := _floor_seq;
-                END IF;
-                RETURN QUERY WITH due AS MATERIALIZED (
+            EXIT WHEN _left <= 0;
+            RETURN QUERY WITH due AS MATERIALIZED (
+                -- One look into the index for each priority: a million jobs that are due later cost nothing.
+                SELECT level.at FROM generate_series(0, 9) AS p CROSS JOIN LATERAL (
                     SELECT ctid AS at FROM work.jobs
-                    WHERE state = 'available' AND queue = _queue AND priority = _level AND scheduled_at <= _t
-                        AND (scheduled_at, seq) >= (_from_at, _from_seq)
+                    WHERE state = 'available' AND queue = _queue AND priority = p AND scheduled_at <= _t
+                        AND (scheduled_at, seq) >= (
+                            CASE WHEN _queue = _floor_queue AND p = _floor_priority THEN _floor_at ELSE '-infinity' END,
+                            CASE WHEN _queue = _floor_queue AND p = _floor_priority THEN _floor_seq
+                                ELSE -9223372036854775808 END)
                     ORDER BY scheduled_at, seq LIMIT _left FOR UPDATE SKIP LOCKED
-                )
-                UPDATE work.jobs j SET state = 'running', lease_until = _until, worker = _worker,
-                    -- `least`, since an overflow would be refused, and with it every job beside this one.
-                    attempt = least(j.attempt, 2147483646) + 1, fence = least(j.fence, 9223372036854775806) + 1
-                FROM due WHERE j.ctid = due.at
-                RETURNING j.seq, j.id, left(j.kind, 100),
-                    -- What is too large is a dead letter that is never sent.
-                    CASE WHEN octet_length(j.args) <= _max_args THEN j.args END,
-                    j.queue, j.priority, j.scheduled_at, j.created_at, j.attempt, j.max_attempts, j.fence, j.timeout_ms,
-                    j.expires_at, left(j.unique_key, 1000), j.unique_scope,
-                    CASE WHEN octet_length(j.headers) <= 1048576 THEN j.headers END,
-                    octet_length(j.args), j.lease_until, j.expires_at <= _t;
-                GET DIAGNOSTICS _found = ROW_COUNT;
-                _left := _left - _found;
-            END LOOP;
+                ) AS level LIMIT _left
+            )
+            UPDATE work.jobs j SET state = 'running', lease_until = _until, worker = _worker,
+                -- `least`, since an overflow would be refused, and with it every job beside this one.
+                attempt = least(j.attempt, 2147483646) + 1, fence = least(j.fence, 9223372036854775806) + 1
+            FROM due WHERE j.ctid = due.at
+            RETURNING j.seq, j.id, left(j.kind, 100),
+                -- What is too large is a dead letter that is never sent.
+                CASE WHEN octet_length(j.args) <= _max_args THEN j.args END,
+                j.queue, j.priority, j.scheduled_at, j.created_at, j.attempt, j.max_attempts, j.fence, j.timeout_ms,
+                j.expires_at, left(j.unique_key, 1000), j.unique_scope,
+                CASE WHEN octet_length(j.headers) <= 1048576 THEN j.headers END,
+                octet_length(j.args), j.lease_until, j.expires_at <= _t;
+            GET DIAGNOSTICS _found = ROW_COUNT;
+            _left := _left - _found;
         END LOOP;
         EXIT WHEN _left <= 0 OR _floor_queue IS NULL;
         _floor_queue := NULL;
     END LOOP;
     IF _left > 0 THEN
-        FOREACH _queue IN ARRAY _queues LOOP
-            _level := -40000;
-            LOOP
-                SELECT min(priority) INTO _level FROM work.jobs
-                WHERE state = 'available' AND queue = _queue AND priority > _level;
-                EXIT WHEN _level IS NULL;
-                -- What is due already is being taken by somebody else.
-                SELECT j.scheduled_at INTO _next FROM work.jobs j
-                WHERE state = 'available' AND queue = _queue AND priority = _level AND j.scheduled_at > _t
-                ORDER BY j.scheduled_at, j.seq LIMIT 1;
-                _earliest := least(_earliest, _next);
-            END LOOP;
-        END LOOP;
-        IF _earliest IS NOT NULL THEN
-            scheduled_at := _earliest;
-            lease_until := _t;
+        lease_until := _t;
+        -- What is due already is being taken by somebody else.
+        SELECT min(next.at) INTO scheduled_at FROM unnest(_queues) AS q CROSS JOIN generate_series(0, 9) AS p
+        CROSS JOIN LATERAL (
+            SELECT j.scheduled_at AS at FROM work.jobs j
+            WHERE j.state = 'available' AND j.queue = q AND j.priority = p AND j.scheduled_at > _t
+            ORDER BY j.scheduled_at, j.seq LIMIT 1
+        ) AS next;
+        IF scheduled_at IS NOT NULL THEN
             RETURN NEXT;
         END IF;
     END IF;
@@ -192,7 +168,8 @@ CREATE FUNCTION work.settle(
     _ids uuid[], _fences bigint[], _ends smallint[], _statuses smallint[], _outputs bytea[], _ats timestamptz[],
     _messages text[], _backtraces text[], _now timestamptz
 ) RETURNS TABLE (id uuid, fence bigint) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -248,21 +225,25 @@ BEGIN
 END $$;
 
 -- Ends jobs, whoever holds them: the caller has locked them.
-CREATE FUNCTION work.finish(_ids uuid[], _state text, _status smallint, _now timestamptz) RETURNS void LANGUAGE sql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+CREATE FUNCTION work.finish(_ids uuid[], _state text, _status smallint, _now timestamptz) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
+#variable_conflict use_column
+BEGIN
     WITH ended AS (DELETE FROM work.jobs j USING unnest(_ids) AS d (id) WHERE j.id = d.id RETURNING j.*)
     INSERT INTO work.history (seq, scheduled_at, created_at, finished_at, fence, id, attempt, max_attempts, crashes,
         priority, unique_scope, status, state, queue, kind, expires_at, timeout_ms, unique_key, headers, args)
     SELECT seq, scheduled_at, created_at, _now, fence, id, attempt, max_attempts, crashes,
         priority, unique_scope, _status, _state, queue, kind, expires_at, timeout_ms, unique_key, headers, args
-    FROM ended
-$$;
+    FROM ended;
+END $$;
 
 -- Keeps leased rows that are no jobs as dead letters; they had no attempt.
 CREATE FUNCTION work.refuse(_ids uuid[], _fences bigint[], _reasons text[], _now timestamptz) RETURNS void
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
     _t timestamptz := coalesce(_now, clock_timestamp());
@@ -283,20 +264,26 @@ END $$;
 
 -- Lets leases end later, and answers those that are still held.
 CREATE FUNCTION work.extend(_ids uuid[], _fences bigint[], _lease_us bigint, _now timestamptz)
-RETURNS TABLE (id uuid, fence bigint) LANGUAGE sql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+RETURNS TABLE (id uuid, fence bigint) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
-    UPDATE work.jobs j
-    SET lease_until = (SELECT coalesce(_now, clock_timestamp()) + _lease_us * interval '1 microsecond')
+#variable_conflict use_column
+DECLARE
+    _until timestamptz := coalesce(_now, clock_timestamp()) + _lease_us * interval '1 microsecond';
+BEGIN
+    RETURN QUERY UPDATE work.jobs j
+    SET lease_until = _until
     FROM unnest(_ids, _fences) AS d (id, fence)
     WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL AND NOT j.cancel_requested
-    RETURNING j.id, j.fence
-$$;
+    RETURNING j.id, j.fence;
+END $$;
 
 -- Takes back jobs whose lease has ended, and answers the queue of each that is available again; null for a dead letter.
 CREATE FUNCTION work.rescue(_limit integer, _max_crashes integer, _reason text, _now timestamptz)
 RETURNS SETOF text LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
     _t timestamptz := coalesce(_now, clock_timestamp());
@@ -330,7 +317,8 @@ END $$;
 
 -- Cancels jobs, and answers for each: 0 cancelled, 1 asked to stop, 2 over already, 3 not known.
 CREATE FUNCTION work.cancel(_ids uuid[], _now timestamptz) RETURNS TABLE (id uuid, answer integer) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -389,7 +377,8 @@ CREATE FUNCTION work.insert_jobs(
     _max_attempts integer[], _timeouts bigint[], _expires timestamptz[], _keys text[], _scopes smallint[],
     _headers text[], _now timestamptz
 ) RETURNS TABLE (place bigint, holder uuid) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
