@@ -73,6 +73,8 @@ impl Manager for Connector {
             // Its error is also that of every call that waits.
             let _ = connection.await;
         });
+        // Each statement of ours must see what was committed before it, whatever the default of the database is.
+        client.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
         Ok(Connected { client, statements: Mutex::default() })
     }
 

@@ -23,7 +23,9 @@ use work_postgres::{OpenError, PostgresStore};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_connections_never_lease_one_job_twice() {
-    let place = Place::new();
+    let mut place = Place::new();
+    // Whatever the default of the database is.
+    place.url += "?options=-c%20default_transaction_isolation%3Dserializable";
     let store = place.open().await;
     store.insert((0..4_000).map(|n| job("greet", n)).collect()).await.unwrap();
     let mut leasers = Vec::new();
