@@ -1,8 +1,7 @@
 -- Read with the name of the schema instead of `work`.
 
 -- A UUID of version 7: ids sort by the time they were made.
-CREATE FUNCTION work.new_id() RETURNS uuid LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION work.new_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
     SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
         PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
         52, 1), 53, 1), 'hex')::uuid
@@ -36,7 +35,6 @@ CREATE TABLE work.jobs (
     args bytea NOT NULL DEFAULT 'null',
     CONSTRAINT jobs_lease CHECK ((state = 'running') = (lease_until IS NOT NULL))
 ) WITH (
-    fillfactor = 90,
     autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
     autovacuum_analyze_scale_factor = 0.05, autovacuum_analyze_threshold = 2000
 );
@@ -384,31 +382,31 @@ AS $$
 DECLARE
     _t timestamptz := coalesce(_now, clock_timestamp());
     _count integer := cardinality(_ids);
-    _stored uuid[];
     _seqs bigint[];
     _open bigint[];
     _place bigint;
     _holder uuid;
 BEGIN
     IF _keys IS NULL THEN
-        WITH stored AS (
+        -- Without `ON CONFLICT`, which writes each row twice to the log.
+        BEGIN
             INSERT INTO work.jobs (id, kind, args, queue, priority, scheduled_at, created_at, max_attempts, timeout_ms,
                 expires_at, headers)
             SELECT d.id, d.kind, d.args, coalesce(d.queue, 'default'), coalesce(d.priority, 5),
                 coalesce(d.scheduled_at, _t), _t, coalesce(d.max_attempts, 25), d.timeout_ms, d.expires_at, d.headers
             FROM unnest(_ids, _kinds, _args, _queues, _priorities, _scheduled, _max_attempts, _timeouts, _expires, _headers)
-                AS d (id, kind, args, queue, priority, scheduled_at, max_attempts, timeout_ms, expires_at, headers)
-            ON CONFLICT DO NOTHING RETURNING id
-        )
-        SELECT array_agg(id) INTO _stored FROM stored;
-        -- Looked for after the insert, which has waited for whoever was moving a job of this id.
-        -- `OFFSET 0`, so that it is the ids that are looked up in the history and not the other way round.
-        IF cardinality(_stored) = _count AND NOT EXISTS (SELECT FROM unnest(_ids) AS d (id)
-            CROSS JOIN LATERAL (SELECT FROM work.history h WHERE h.id = d.id OFFSET 0) AS known) THEN
-            RETURN;
-        END IF;
-        -- Rare: some were inserted before. The others go in once more, with numbers that tell them apart.
-        DELETE FROM work.jobs j USING unnest(_stored) AS d (id) WHERE j.id = d.id;
+                AS d (id, kind, args, queue, priority, scheduled_at, max_attempts, timeout_ms, expires_at, headers);
+            -- Looked for after the insert, which has waited for whoever was moving a job of this id. `OFFSET 0`, so that it
+            -- is the ids that are looked up in the history and not the other way round.
+            IF NOT EXISTS (SELECT FROM unnest(_ids) AS d (id)
+                CROSS JOIN LATERAL (SELECT FROM work.history h WHERE h.id = d.id OFFSET 0) AS known) THEN
+                RETURN;
+            END IF;
+            RAISE unique_violation;
+        EXCEPTION WHEN unique_violation THEN
+            -- Rare: some were inserted before. The others go in once more, with numbers that tell them apart.
+            NULL;
+        END;
     END IF;
     SELECT array_agg(nextval('work.arrivals')) INTO _seqs FROM generate_series(1, _count);
     SELECT array_agg(n) INTO _open FROM generate_series(1, _count) AS n;
