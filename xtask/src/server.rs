@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A server that nobody else uses. It is stopped, and its folder removed, when this is dropped, and also when this process
-/// is killed.
+/// A server that nobody else uses. It is stopped, and its folder removed, when this is dropped; it also stops when this process
+/// is killed, and then only the folder stays.
 #[derive(Debug)]
 pub(crate) struct Server {
     bin: PathBuf,
