@@ -1,4 +1,4 @@
-//! Run with: `cargo run --release --example index_files -- . --skip .git --skip target --store target/index.db`
+//! Run with: `cargo run --example index_files -- . --skip .git --skip target --store target/index.db`
 //!
 //! Indexes the files of a folder: one durable job for each file hashes it and counts its lines and words, and a job that
 //! follows finds duplicates and writes the report. Stop it at any moment, even with `kill -9`: the same command goes on

@@ -26,7 +26,7 @@ async fn each_names_the_value_and_what_is_accepted() {
     refused!(Schedule::every(Duration::from_micros(999)), "999µs", "at least 1 ms");
     refused!(Schedule::cron("0 25 * * *", "UTC"), "hour", "25", "0 to 23");
     refused!(Schedule::cron("0 9 * * MON-FRIDAY", "UTC"), "day of week", "FRIDAY");
-    refused!(Schedule::cron("0 9 * *", "UTC"), "4", "5 or 6");
+    refused!(Schedule::cron("0 9 * *", "UTC"), "4 fields", "5 (minute");
     refused!(Schedule::cron("0 9 * * *", "Europe/Berlyn"), "Europe/Berlyn", "Europe/Berlin");
     refused!(Schedule::cron("0 0 30 2 *", "UTC"), "0 0 30 2 *");
     refused!(FixedWindow::new(0, second), "0");
