@@ -43,7 +43,7 @@ pub use handle::{Accepted, JobHandle};
 #[doc(inline)]
 pub use handler::Handler;
 pub use into_outcome::{IntoOutcome, Json};
-pub use job::{Job, JobId, MAX_ATTEMPTS, MAX_PRIORITY, Parts};
+pub use job::{Job, JobId, MAX_ATTEMPTS, MAX_PRIORITY, MAX_TAGS, Parts};
 pub use name::{InvalidName, Kind, MAX_NAME, Queue};
 pub use outcome::{Directive, Outcome, UnknownKind, panic_text, status_of, status_of_result};
 pub use retry::{Backoff, DEFAULT_MAX_ATTEMPTS, MAX_BACKOFF, RetryPolicy};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use work_core::runner::Runner;
-use work_core::store::{Fence, Inspect, JobFilter, MemoryStore, Store};
+use work_core::store::{Fence, Inspect, JobFilter, MemoryStore, Order, Store};
 use work_core::{Args, Context, Job, JobState, QueueWorker, Router, Worker};
 
 async fn insert(store: &MemoryStore, n: u32) {
@@ -92,7 +92,7 @@ async fn what_does_not_stop_is_named_and_given_back() {
     let report = runner.grace(Duration::from_millis(50)).run_until(started.cancelled_owned()).await.unwrap();
     assert_eq!(report.left.len(), 1);
     assert_eq!(report.left[0].1.as_str(), "test");
-    let page = store.list(JobFilter::default(), None, 10).await.unwrap();
+    let page = store.list(JobFilter::default(), Order::OldestFirst, None, 10).await.unwrap();
     assert_eq!((page.jobs[0].state, page.jobs[0].attempt), (JobState::Available, 0));
 }
 

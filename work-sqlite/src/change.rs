@@ -93,7 +93,7 @@ pub(crate) fn cancel(connection: &Connection, shared: &Shared, ids: &[JobId]) ->
     ids.iter().map(|id| cancel_one(connection, *id, now)).collect()
 }
 
-fn cancel_one(connection: &Connection, id: JobId, now: i64) -> rusqlite::Result<CancelOutcome> {
+pub(crate) fn cancel_one(connection: &Connection, id: JobId, now: i64) -> rusqlite::Result<CancelOutcome> {
     let id = id.as_uuid().as_bytes().as_slice();
     if connection.prepare_cached(CANCEL_WAITING)?.execute(params![id, now])? == 1 {
         return Ok(CancelOutcome::Cancelled);

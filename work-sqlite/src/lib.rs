@@ -10,8 +10,12 @@ mod inspect;
 mod lease;
 mod migrate;
 mod open;
+mod operate;
 pub mod outbox;
+#[cfg(test)]
+mod plans;
 mod row;
+mod search;
 mod settle;
 mod store;
 mod thread;

@@ -5,17 +5,19 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 use work_core::store::{
-    BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Page, Rescued, Settle,
-    Settled, Store, StoredJob, Want,
+    BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob,
+    Order, Page, Rescued, Settle, Settled, Store, StoredJob, Want, check_new_args,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
 use crate::error::OpenError;
+use crate::search::Search;
 use crate::thread::{self, Call, Sender};
-use crate::{SqliteStoreBuilder, change, insert, inspect, lease, settle};
+use crate::{SqliteStoreBuilder, change, insert, inspect, lease, operate, settle};
 
 /// Jobs in an SQLite file. Cheap to clone; the file is closed when the last clone is gone.
 ///
@@ -222,16 +224,68 @@ impl Inspect for SqliteStore {
         call(&self.reader, 1, id, inspect::get)
     }
 
-    fn list(&self, filter: JobFilter, after: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Page, StoreError>> {
-        call(&self.lister, 1, (filter, after, limit), inspect::list)
+    fn list(
+        &self,
+        filter: JobFilter,
+        order: Order,
+        after: Option<i64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>> {
+        call(&self.lister, 1, Search { filter, order, after, limit }, inspect::list)
     }
 
     fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
-        call(&self.lister, 1, filter, inspect::counts)
+        if filter.is_coarse() {
+            return call(&self.lister, 1, filter, inspect::counts);
+        }
+        Box::pin(async move {
+            let mut counts = Counts::default();
+            let mut search = Search { filter, order: Order::OldestFirst, after: None, limit: usize::MAX };
+            loop {
+                let (states, next) = call(&self.lister, 1, search.clone(), inspect::count_page).await?;
+                states.into_iter().for_each(|state| *counts.0.entry(state).or_default() += 1);
+                let Some(next) = next else { return Ok(counts) };
+                search.after = Some(next);
+            }
+        })
     }
 
     fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.write(1, id, change::retry)
+    }
+
+    fn run_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(1, id, operate::run_now)
+    }
+
+    fn edit(&self, id: JobId, args: Bytes) -> BoxFuture<'_, Result<bool, StoreError>> {
+        match check_new_args(&args, self.shared.max_args) {
+            Ok(()) => self.write(1, (id, args), operate::edit),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn delete(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<DeleteOutcome>, StoreError>> {
+        self.write(ids.len(), ids, |connection, shared, ids| operate::delete(connection, shared, ids))
+    }
+
+    fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        /// Jobs that are changed in one transaction, so that nobody waits long behind it.
+        const AT_ONCE: usize = 500;
+        Box::pin(async move {
+            let Some(filter) = change.narrowed(filter) else { return Ok(0) };
+            let mut search = Search { filter, order: Order::OldestFirst, after: None, limit: AT_ONCE };
+            let mut left = limit;
+            while left > 0 {
+                search.limit = left.min(AT_ONCE);
+                let (ids, next) = call(&self.lister, 1, search.clone(), inspect::ids).await?;
+                let changed = self.write(ids.len(), (change, ids), operate::change).await?;
+                left = left.saturating_sub(usize::try_from(changed).unwrap_or(usize::MAX));
+                let Some(next) = next else { break };
+                search.after = Some(next);
+            }
+            Ok((limit - left) as u64)
+        })
     }
 }
 

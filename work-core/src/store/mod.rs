@@ -3,21 +3,26 @@
 //! [`Store`] is all that a runner needs, [`Inspect`] is what people look through. Every method takes a batch; every
 //! change of a running job carries the fence token of its lease, and a store refuses one that is no longer current.
 
+mod filter;
 mod inspect;
 mod lease;
 mod memory;
 mod settle;
+mod shared;
+mod stored;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-pub use inspect::{AttemptRecord, Counts, Inspect, JobFilter, Page, StoredJob};
+#[doc(no_inline)]
+pub use bytes::Bytes;
+pub use filter::{ArgsField, JobFilter, Order, TimeRange};
+pub use inspect::{Change, DeleteOutcome, Inspect};
 pub use lease::{CancelOutcome, Fence, Lease, LeaseKey, Leased, Rescued, Want};
 pub use memory::MemoryStore;
 pub use settle::{ErrorRecord, MAX_ERROR_TEXT, Settle, Settled, Settlement};
+pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 
 use crate::{JobId, Parts, Queue, StoreError};
 
@@ -50,6 +55,18 @@ impl Inserted {
             Self::New(id) | Self::Duplicate(id) => id,
         }
     }
+}
+
+/// Refuses arguments that could not be read back: no JSON, too large, or nested too deep. For authors of stores.
+///
+/// # Errors
+///
+/// [`StoreError`] says which, and what is accepted.
+pub fn check_new_args(args: &[u8], limit: usize) -> Result<(), StoreError> {
+    let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(args);
+    syntax.map_err(|error| StoreError::rejected("the new arguments are no JSON", error))?;
+    let fits = crate::args::check_json(args, limit);
+    fits.map_err(|error| StoreError::rejected("the new arguments are refused", error))
 }
 
 /// A durable home of jobs.

@@ -85,6 +85,12 @@ macro_rules! conformance {
                 counts_lists_and_pages_agree,
                 a_failed_attempt_leaves_a_record,
                 a_dead_letter_can_be_retried,
+                every_condition_of_a_filter_holds,
+                tags_come_back_with_the_job,
+                a_deleted_job_is_gone,
+                a_job_that_is_due_later_can_be_run_now,
+                the_args_of_a_job_can_be_edited,
+                jobs_of_a_filter_are_changed_together,
             ]
             runner: [
                 every_job_is_performed_once,

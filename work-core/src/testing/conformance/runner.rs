@@ -7,10 +7,10 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::JobState;
 use crate::runner::{Report, Runner};
-use crate::store::{CancelOutcome, Inserted, JobFilter, Leased, Rescued};
+use crate::store::JobFilter;
 use crate::{Args, Attempt, Backoff, InvalidJob, Json, PerformError, QueueWorker, RetryPolicy, Router, Worker};
-use crate::{JobState, StoreError, store};
 
 /// Runs until no job is available or running any more.
 async fn drain(store: &Arc<dyn Inspect>, router: Router) -> Report {
@@ -71,7 +71,7 @@ pub async fn an_unknown_kind_is_kept_as_a_dead_letter(make: &impl MakeStore) {
 /// The limit is exact, and what is refused is named with the limit.
 pub async fn one_mebibyte_of_args_is_accepted_and_one_byte_more_is_refused(make: &impl MakeStore) {
     let (store, _) = super::store(make).await;
-    let worker = QueueWorker::new(Shared(store.clone()), Router::new().route("test", |Args(_): Args<String>| async {}));
+    let worker = QueueWorker::new(store.clone(), Router::new().route("test", |Args(_): Args<String>| async {}));
     // Two of the bytes are the quotes.
     let fits = "x".repeat(DEFAULT_MAX_ARGS - 2);
     let refused = worker.perform(Job::new("test", format!("{fits}x"))).await;
@@ -124,7 +124,7 @@ pub async fn a_shutdown_gives_an_interrupted_job_back_with_its_attempt(make: &im
 pub async fn an_outcome_can_be_awaited(make: &impl MakeStore) {
     let (store, _) = super::store(make).await;
     let router = Router::new().route("test", |Args(n): Args<u32>| async move { Json(n + 1) });
-    let worker = QueueWorker::new(Shared(store), router);
+    let worker = QueueWorker::new(store, router);
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker.clone().run_until(stop.clone().cancelled_owned()));
     for n in 0..3 {
@@ -134,39 +134,4 @@ pub async fn an_outcome_can_be_awaited(make: &impl MakeStore) {
     }
     stop.cancel();
     assert_eq!(running.await.expect("ran").expect("valid settings").performed, 3);
-}
-
-/// A shared store as a store, since the suite makes `Arc<dyn Inspect>`.
-struct Shared(Arc<dyn Inspect>);
-
-macro_rules! forward {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
-        $(fn $name(&self, $($arg: $type),*) -> BoxFuture<'_, Result<$answer, StoreError>> {
-            self.0.$name($($arg),*)
-        })*
-    };
-}
-
-impl store::Store for Shared {
-    forward! {
-        insert(jobs: Vec<NewJob>) -> Vec<Inserted>;
-        lease(want: Want) -> Leased;
-        extend(leases: Vec<store::LeaseKey>, lease_for: Duration) -> Vec<store::LeaseKey>;
-        settle(done: Vec<Settle>) -> Vec<Settled>;
-        rescue(limit: usize, max_crashes: u32) -> Rescued;
-        cancel(ids: Vec<JobId>) -> Vec<CancelOutcome>;
-    }
-
-    fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
-        self.0.ready(queues)
-    }
-}
-
-impl Inspect for Shared {
-    forward! {
-        get(id: JobId) -> Option<StoredJob>;
-        list(filter: JobFilter, after: Option<i64>, limit: usize) -> store::Page;
-        counts(filter: JobFilter) -> store::Counts;
-        retry(id: JobId) -> bool;
-    }
 }

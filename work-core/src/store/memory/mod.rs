@@ -1,0 +1,194 @@
+mod change;
+mod table;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+
+use super::{
+    BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob,
+    Order, Page, Rescued, Settle, Settled, Store, StoredJob, Want, check_new_args,
+};
+use crate::clock::later;
+use crate::{Clock, JobId, Queue, StoreError};
+
+use table::Table;
+
+/// Keeps jobs in memory: the reference that every other store is compared with, and a store for tests.
+///
+/// What it holds is gone with the process.
+///
+/// ```
+/// use work_core::{Job, Store, store::{Inserted, MemoryStore}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let store = MemoryStore::new();
+/// let job = Job::new("greet", "Ann").into_stored(1024)?;
+/// let id = job.parts.id;
+/// assert_eq!(store.insert(vec![job.clone()]).await?, [Inserted::New(id)]);
+/// assert_eq!(store.insert(vec![job]).await?, [Inserted::Duplicate(id)]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    clock: Clock,
+    /// Held for map operations only, never over an await.
+    table: Mutex<Table>,
+    arrived: Notify,
+}
+
+fn answer<'a, T: Send + 'a>(answer: T) -> BoxFuture<'a, Result<T, StoreError>> {
+    Box::pin(std::future::ready(Ok(answer)))
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty store with another clock.
+    #[must_use]
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { shared: Arc::new(Shared { clock, ..Shared::default() }) }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.shared.clock.now()
+    }
+
+    /// Answers, and wakes who waits for jobs.
+    fn changed<T: Send + 'static>(&self, answer: T) -> BoxFuture<'_, Result<T, StoreError>> {
+        self.shared.arrived.notify_waiters();
+        self::answer(answer)
+    }
+}
+
+impl Store for MemoryStore {
+    fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
+        let now = self.now();
+        let mut table = self.table();
+        let answers: Vec<Inserted> = jobs.into_iter().map(|job| table.insert(job, now)).collect();
+        drop(table);
+        self.changed(answers)
+    }
+
+    fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
+        let now = self.now();
+        let mut table = self.table();
+        let jobs = table.lease(&want, now);
+        let short = jobs.len() < want.limit;
+        let due = |(queue, _, at, _): &(Queue, u8, DateTime<Utc>, i64)| want.queues.contains(queue).then_some(*at);
+        let next = if short { table.ready.iter().filter_map(due).min() } else { None };
+        let next_due_in = next.map(|at| (at - now).to_std().unwrap_or_default());
+        answer(Leased { jobs, next_due_in })
+    }
+
+    fn extend(&self, leases: Vec<LeaseKey>, lease_for: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        let until = later(self.now(), lease_for);
+        let mut table = self.table();
+        let held = leases.into_iter().filter(|key| table.extend(key, until)).collect();
+        answer(held)
+    }
+
+    fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        let now = self.now();
+        let mut table = self.table();
+        let answers: Vec<Settled> = done.into_iter().map(|done| table.settle(done, now)).collect();
+        drop(table);
+        self.changed(answers)
+    }
+
+    fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {
+        let rescued = self.table().rescue(limit, max_crashes, self.now());
+        self.changed(rescued)
+    }
+
+    fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>> {
+        let now = self.now();
+        let mut table = self.table();
+        let answers = ids.into_iter().map(|id| table.cancel(id, now)).collect();
+        answer(answers)
+    }
+
+    fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {
+        Box::pin(self.shared.arrived.notified())
+    }
+}
+
+impl Inspect for MemoryStore {
+    fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
+        let table = self.table();
+        let found = table.by_id.get(&id).and_then(|seq| table.rows.get(seq)).map(|row| row.stored.clone());
+        answer(found)
+    }
+
+    fn list(
+        &self,
+        filter: JobFilter,
+        order: Order,
+        after: Option<i64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>> {
+        let page = self.table().list(&filter, order, after, limit);
+        answer(page)
+    }
+
+    fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        let mut counts = Counts::default();
+        for row in self.table().rows.values().filter(|row| filter.fits(&row.stored)) {
+            *counts.0.entry(row.stored.state).or_default() += 1;
+        }
+        answer(counts)
+    }
+
+    fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let retried = self.table().retry(id, self.now());
+        self.changed(retried)
+    }
+
+    fn run_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let due = self.table().run_now(id, self.now());
+        self.changed(due)
+    }
+
+    fn edit(&self, id: JobId, args: Bytes) -> BoxFuture<'_, Result<bool, StoreError>> {
+        if let Err(error) = check_new_args(&args, crate::DEFAULT_MAX_ARGS) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        answer(self.table().edit(id, args))
+    }
+
+    fn delete(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<DeleteOutcome>, StoreError>> {
+        let mut table = self.table();
+        let deleted = ids.into_iter().map(|id| table.delete(id)).collect();
+        answer(deleted)
+    }
+
+    fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let changed = self.table().change_all(change, filter, limit, self.now());
+        self.changed(changed)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("jobs", &self.table().rows.len()).finish()
+    }
+}
