@@ -37,7 +37,7 @@ pub use classify::{Classified, Classify, Failure};
 pub use clock::Clock;
 pub use concurrent::{ConcurrentJob, ConcurrentJobBuilder};
 pub use context::Context;
-pub use error::{BoxError, InvalidJob, PerformError, StoreError, WaitError};
+pub use error::{BoxError, InvalidJob, PerformError, StoreError, StoreFault, WaitError};
 pub use extract::{Args, Attempt, Extension, FromJob, FromRef, MissingExtension, State};
 pub use handle::{Accepted, JobHandle};
 #[doc(inline)]

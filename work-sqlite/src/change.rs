@@ -22,8 +22,8 @@ const EXPIRED: &str = "SELECT * FROM (
 
 const CRASHED: &str = "UPDATE jobs SET crashes = ?2 WHERE seq = ?1";
 
-const TAKE_BACK: &str = "UPDATE jobs SET state = 'available', attempt = max(attempt - 1, 0), lease_until = NULL
-    WHERE seq = ?1";
+const TAKE_BACK: &str = "UPDATE jobs SET state = 'available', attempt = max(attempt - 1, 0), lease_until = NULL,
+    progress = NULL, progress_at = NULL WHERE seq = ?1";
 
 const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499, finished_at = ?2
     WHERE id = ?1 AND state = 'available'";

@@ -7,7 +7,8 @@ use crate::search::{Found, Search, groups_of, search};
 use crate::store::Shared;
 
 /// The columns that [`stored`] reads beside those of a job.
-pub(crate) const MORE: &str = "state, crashes, status, output, finished_at, worker, lease_until, cancel_requested";
+pub(crate) const MORE: &str = "state, crashes, status, output, finished_at, worker, lease_until, cancel_requested,
+    progress, progress_at";
 
 pub(crate) fn get(connection: &Connection, _: &Shared, id: &JobId) -> rusqlite::Result<Option<StoredJob>> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS}, {MORE} FROM jobs WHERE id = ?1"))?;
@@ -137,6 +138,8 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
     stored.worker = row.get_ref(WIDTH + 5)?.as_str().ok().map(str::to_owned);
     stored.lease_until = row.get::<_, Option<i64>>(WIDTH + 6)?.map(instant);
     stored.stopping = stored.state == JobState::Running && row.get::<_, i64>(WIDTH + 7)? != 0;
+    stored.progress = row.get::<_, Option<f64>>(WIDTH + 8)?.map(|done| done as f32);
+    stored.progress_at = row.get::<_, Option<i64>>(WIDTH + 9)?.map(instant);
     Ok(stored)
 }
 

@@ -14,12 +14,15 @@ mod operate;
 pub mod outbox;
 #[cfg(test)]
 mod plans;
+mod prune;
+mod queues;
 mod row;
 mod search;
 mod settle;
 mod store;
 mod thread;
 mod watch;
+mod workers;
 mod writer;
 
 pub use error::OpenError;

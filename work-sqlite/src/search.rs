@@ -312,6 +312,10 @@ impl Text {
         value.as_bytes().ok().map(|bytes| Self(bytes.to_vec()))
     }
 
+    pub(crate) fn lossy(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
+
     pub(crate) fn is(&self, name: &str) -> bool {
         self.0 == name.as_bytes()
     }

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
@@ -10,14 +10,16 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 use work_core::store::{
     BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob,
-    Order, Page, Rescued, Settle, Settled, Store, StoredJob, Want, check_new_args,
+    Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, Want, WorkerInfo, check_new_args,
+    check_queue,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
 use crate::error::OpenError;
+use crate::prune::{Sweep, Swept};
 use crate::search::Search;
 use crate::thread::{self, Call, Sender};
-use crate::{SqliteStoreBuilder, change, insert, inspect, lease, operate, settle};
+use crate::{SqliteStoreBuilder, change, insert, inspect, lease, operate, prune, queues, settle, workers};
 
 /// Jobs in an SQLite file. Cheap to clone; the file is closed when the last clone is gone.
 ///
@@ -54,6 +56,8 @@ pub(crate) struct Shared {
     arrived: Notify,
     /// How many wait for `arrived`.
     waiters: AtomicUsize,
+    /// The last row that was looked at for being old.
+    swept: AtomicI64,
     /// The thread that writes, which looks at the file as long as somebody waits.
     writer: OnceLock<Thread>,
 }
@@ -151,6 +155,7 @@ impl SqliteStore {
             changed: AtomicBool::new(false),
             arrived: Notify::new(),
             waiters: AtomicUsize::new(0),
+            swept: AtomicI64::new(i64::MIN),
             writer: OnceLock::new(),
         });
         let path = settings.path.clone();
@@ -214,6 +219,44 @@ impl Store for SqliteStore {
         self.write(ids.len(), ids, |connection, shared, ids| change::cancel(connection, shared, ids))
     }
 
+    fn stop_requests(&self) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        call(&self.reader, 1, (), workers::stop_requests)
+    }
+
+    fn set_progress(&self, of: Vec<(LeaseKey, f32)>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(of.len(), of, |connection, shared, of| workers::set_progress(connection, shared, of))
+    }
+
+    fn beat(&self, worker: WorkerInfo) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(1, worker, workers::beat)
+    }
+
+    fn leave(&self, worker: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(1, worker, workers::leave)
+    }
+
+    fn prune(&self, retention: Retention, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        /// Jobs that are forgotten in one transaction, so that nobody waits long behind it.
+        const AT_ONCE: usize = 500;
+        Box::pin(async move {
+            let mut forgotten = 0;
+            while forgotten < limit as u64 {
+                let after = self.shared.swept.load(Ordering::Relaxed);
+                let left = limit - usize::try_from(forgotten).unwrap_or(limit);
+                let sweep = Sweep { retention, after, limit: left.min(AT_ONCE) };
+                let Swept { rows, next } = call(&self.lister, 1, sweep, prune::sweep).await?;
+                if !rows.is_empty() {
+                    forgotten += self.write(rows.len(), (retention, rows), prune::forget).await?;
+                }
+                self.shared.swept.store(next.unwrap_or(i64::MIN), Ordering::Relaxed);
+                if next.is_none() {
+                    break;
+                }
+            }
+            Ok(forgotten)
+        })
+    }
+
     fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {
         Box::pin(self.shared.arrival())
     }
@@ -267,6 +310,25 @@ impl Inspect for SqliteStore {
 
     fn delete(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<DeleteOutcome>, StoreError>> {
         self.write(ids.len(), ids, |connection, shared, ids| operate::delete(connection, shared, ids))
+    }
+
+    fn pause(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        match check_queue(&queue) {
+            Ok(()) => self.write(1, queue, queues::pause),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn resume(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(1, queue, queues::resume)
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>> {
+        call(&self.lister, 1, (), queues::queues)
+    }
+
+    fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, StoreError>> {
+        call(&self.reader, 1, (), workers::workers)
     }
 
     fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
-use super::{BoxFuture, CancelOutcome, Counts, JobFilter, Order, Page, Store, StoredJob};
-use crate::{JobId, StoreError};
+use super::{BoxFuture, CancelOutcome, Counts, JobFilter, Order, Page, QueueInfo, Store, StoredJob, WorkerInfo};
+use crate::{JobId, Queue, StoreError};
 
 /// What people look through and act on: never the hot path.
 pub trait Inspect: Store {
@@ -78,6 +78,35 @@ pub trait Inspect: Store {
     ///
     /// Dropping the future leaves the rest as it is.
     fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Leases nothing more from a queue, in any process, within a second. What runs goes on, and jobs are still
+    /// accepted. Answers whether it was at work before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the name is no name of a queue, or the store cannot be written.
+    fn pause(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Leases from a queue again, and wakes the runners. Answers whether it was paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn resume(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// The queues by name: those that hold jobs that have not ended well, that are paused, or that a worker drains.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>>;
+
+    /// The workers that were heard of in the last [minute](super::WorkerInfo::GONE_AFTER), by id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, StoreError>>;
 
     /// [Retries](Self::retry) jobs of a filter, as [`change_all`](Self::change_all).
     ///

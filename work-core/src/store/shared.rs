@@ -44,6 +44,10 @@ macro_rules! forward_inspect {
             edit(id: $crate::JobId, args: $crate::store::Bytes) -> bool;
             delete(ids: Vec<$crate::JobId>) -> Vec<$crate::store::DeleteOutcome>;
             change_all(change: $crate::store::Change, filter: $crate::store::JobFilter, limit: usize) -> u64;
+            pause(queue: $crate::Queue) -> bool;
+            resume(queue: $crate::Queue) -> bool;
+            queues() -> Vec<$crate::store::QueueInfo>;
+            workers() -> Vec<$crate::store::WorkerInfo>;
         }
     };
 }
@@ -55,6 +59,11 @@ macro_rules! forward_upkeep {
         $crate::forward_methods! { $this => $store;
             rescue(limit: usize, max_crashes: u32) -> $crate::store::Rescued;
             cancel(ids: Vec<$crate::JobId>) -> Vec<$crate::store::CancelOutcome>;
+            stop_requests() -> Vec<$crate::store::LeaseKey>;
+            set_progress(of: Vec<($crate::store::LeaseKey, f32)>) -> ();
+            beat(worker: $crate::store::WorkerInfo) -> ();
+            leave(worker: String) -> ();
+            prune(retention: $crate::store::Retention, limit: usize) -> u64;
         }
     };
 }

@@ -15,7 +15,7 @@ use crate::handle::Accepted;
 use crate::router::Routes;
 use crate::runner::{Ramp, Report, Runner, Waiters};
 use crate::source::{Receipt, Source};
-use crate::store::{BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, NewJob, StoredJob};
+use crate::store::{BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, NewJob, Retention, StoredJob};
 use crate::{
     Backoff, Clock, DEFAULT_MAX_ARGS, InvalidJob, Job, JobHandle, JobId, Kind, Outcome, PerformError, Queue,
     RetryPolicy, RouteError, Router, Schedule, Status, StoreError,
@@ -111,6 +111,10 @@ runner_settings! {
     grace(time: Duration);
     /// How many attempts may end without a report before the job is a dead letter; by default 3.
     max_crashes(attempts: u32);
+    /// How long jobs are kept after they have ended; by default a day, and dead letters 7 days.
+    retention(keep: Retention);
+    /// The version of your program, for people who look at workers; by default that of this library.
+    version(version: impl Into<String>);
     /// What becomes of a job after an attempt.
     retry(policy: RetryPolicy);
     /// Starts with one job at a time, and gradually runs more; by default all slots are there at once.
@@ -334,6 +338,9 @@ impl Worker for QueueWorker {
 
     async fn cancel(&self, id: JobId) -> Result<bool, PerformError> {
         let outcomes = self.shared.store.cancel(vec![id]).await?;
+        if outcomes.first() == Some(&CancelOutcome::Requested) {
+            self.shared.runner.tell_of_cancel();
+        }
         Ok(matches!(outcomes.first(), Some(CancelOutcome::Cancelled | CancelOutcome::Requested)))
     }
 

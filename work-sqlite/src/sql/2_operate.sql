@@ -8,3 +8,29 @@ CREATE TABLE tags (
 
 -- What ended badly. An index of what ended well would cost every job, and is not worth it.
 CREATE INDEX jobs_dead ON jobs (state, queue, kind) WHERE state = 'discarded' OR state = 'cancelled';
+
+-- How much of the work is done, and when that was said.
+ALTER TABLE jobs ADD COLUMN progress REAL;
+ALTER TABLE jobs ADD COLUMN progress_at INTEGER;
+
+-- What was asked to stop. Nothing that happens to most jobs touches the column.
+CREATE INDEX jobs_stop ON jobs (cancel_requested) WHERE cancel_requested <> 0;
+
+-- Queues that nothing is leased from, and since when.
+CREATE TABLE paused (
+    queue TEXT PRIMARY KEY,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE workers (
+    id TEXT PRIMARY KEY,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    -- A JSON array of texts.
+    queues TEXT NOT NULL,
+    slots INTEGER NOT NULL,
+    running INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    last_beat INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

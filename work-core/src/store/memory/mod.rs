@@ -1,4 +1,5 @@
 mod change;
+mod operate;
 mod table;
 
 use std::fmt;
@@ -11,7 +12,8 @@ use tokio::sync::Notify;
 
 use super::{
     BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob,
-    Order, Page, Rescued, Settle, Settled, Store, StoredJob, Want, check_new_args,
+    Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, Want, WorkerInfo, check_new_args,
+    check_queue,
 };
 use crate::clock::later;
 use crate::{Clock, JobId, Queue, StoreError};
@@ -94,7 +96,9 @@ impl Store for MemoryStore {
         let mut table = self.table();
         let jobs = table.lease(&want, now);
         let short = jobs.len() < want.limit;
-        let due = |(queue, _, at, _): &(Queue, u8, DateTime<Utc>, i64)| want.queues.contains(queue).then_some(*at);
+        let due = |(queue, _, at, _): &(Queue, u8, DateTime<Utc>, i64)| {
+            (want.queues.contains(queue) && !table.paused.contains_key(queue)).then_some(*at)
+        };
         let next = if short { table.ready.iter().filter_map(due).min() } else { None };
         let next_due_in = next.map(|at| (at - now).to_std().unwrap_or_default());
         answer(Leased { jobs, next_due_in })
@@ -125,6 +129,31 @@ impl Store for MemoryStore {
         let mut table = self.table();
         let answers = ids.into_iter().map(|id| table.cancel(id, now)).collect();
         answer(answers)
+    }
+
+    fn stop_requests(&self) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        answer(self.table().stop_requests())
+    }
+
+    fn set_progress(&self, of: Vec<(LeaseKey, f32)>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let now = self.now();
+        let mut table = self.table();
+        of.into_iter().for_each(|(key, done)| table.set_progress(&key, done, now));
+        answer(())
+    }
+
+    fn beat(&self, worker: WorkerInfo) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.table().beat(worker, self.now());
+        answer(())
+    }
+
+    fn leave(&self, worker: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.table().workers.remove(&worker);
+        answer(())
+    }
+
+    fn prune(&self, retention: Retention, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        answer(self.table().prune(retention, limit, self.now()))
     }
 
     fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {
@@ -184,6 +213,30 @@ impl Inspect for MemoryStore {
     fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
         let changed = self.table().change_all(change, filter, limit, self.now());
         self.changed(changed)
+    }
+
+    fn pause(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        if let Err(error) = check_queue(&queue) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let now = self.now();
+        let mut table = self.table();
+        let worked = !table.paused.contains_key(&queue);
+        table.paused.entry(queue).or_insert(now);
+        answer(worked)
+    }
+
+    fn resume(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let paused = self.table().paused.remove(&queue).is_some();
+        self.changed(paused)
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>> {
+        answer(self.table().queues(self.now()))
+    }
+
+    fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, StoreError>> {
+        answer(self.table().workers(self.now()))
     }
 }
 

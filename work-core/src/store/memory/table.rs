@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::clock::later;
 use crate::store::{
     AttemptRecord, CancelOutcome, ErrorRecord, Fence, Inserted, Lease, LeaseKey, NewJob, Rescued, Settle, Settled,
-    Settlement, StoredJob, Want,
+    Settlement, StoredJob, Want, WorkerInfo,
 };
 use crate::{JobId, JobState, Queue, RetryPolicy, Status, UniqueScope};
 
@@ -17,6 +17,11 @@ pub(super) struct Table {
     /// What can be leased, in the order to do it.
     pub(super) ready: BTreeSet<(Queue, u8, DateTime<Utc>, i64)>,
     leases: BTreeSet<(DateTime<Utc>, i64)>,
+    /// Rows that run and were asked to stop.
+    stopping: BTreeSet<i64>,
+    /// Since when.
+    pub(super) paused: BTreeMap<Queue, DateTime<Utc>>,
+    pub(super) workers: BTreeMap<String, WorkerInfo>,
 }
 
 pub(super) struct Row {
@@ -70,6 +75,9 @@ impl Table {
         self.leases.remove(&(row.until, seq));
         row.stored.state = JobState::Available;
         row.stored.lease_until = None;
+        row.stored.progress = None;
+        row.stored.progress_at = None;
+        self.stopping.remove(&seq);
         let parts = &mut row.stored.job.parts;
         parts.scheduled_at = Some(at);
         self.ready.insert((parts.queue.clone(), parts.priority, at, seq));
@@ -79,6 +87,7 @@ impl Table {
         let Some(row) = self.rows.get_mut(&seq) else { return };
         let parts = &row.stored.job.parts;
         self.leases.remove(&(row.until, seq));
+        self.stopping.remove(&seq);
         self.ready.remove(&row.place(seq));
         if let Some(unique) = parts.unique.as_ref().filter(|u| u.scope() == UniqueScope::WhileActive) {
             self.by_key.remove(unique.key());
@@ -109,7 +118,7 @@ impl Table {
     pub(super) fn lease(&mut self, want: &Want, now: DateTime<Utc>) -> Vec<Lease> {
         let mut leased = Vec::new();
         for queue in &want.queues {
-            while leased.len() < want.limit {
+            while leased.len() < want.limit && !self.paused.contains_key(queue) {
                 let Some(seq) = self.next_due(queue, now) else { break };
                 leased.extend(self.take(seq, now, want));
             }
@@ -131,8 +140,6 @@ impl Table {
         row.until = later(now, want.lease_for);
         row.stored.lease_until = Some(row.until);
         row.stored.worker = Some(want.worker.clone());
-        row.stored.progress = None;
-        row.stored.progress_at = None;
         self.leases.insert((row.until, seq));
         Some(Lease {
             key: LeaseKey { id: row.stored.job.parts.id, fence: Fence(row.fence), row: seq },
@@ -156,6 +163,19 @@ impl Table {
         self.leases.remove(&(before, key.row));
         self.leases.insert((until, key.row));
         true
+    }
+
+    pub(super) fn stop_requests(&self) -> Vec<LeaseKey> {
+        let key =
+            |(seq, row): (&i64, &Row)| LeaseKey { id: row.stored.job.parts.id, fence: Fence(row.fence), row: *seq };
+        self.stopping.iter().filter_map(|seq| self.rows.get_key_value(seq)).map(key).collect()
+    }
+
+    pub(super) fn set_progress(&mut self, key: &LeaseKey, done: f32, now: DateTime<Utc>) {
+        if let Some(row) = self.held(key) {
+            row.stored.progress = Some(done);
+            row.stored.progress_at = Some(now);
+        }
     }
 
     pub(super) fn settle(&mut self, done: Settle, now: DateTime<Utc>) -> Settled {
@@ -218,6 +238,7 @@ impl Table {
             }
             JobState::Running => {
                 row.stored.stopping = true;
+                self.stopping.insert(seq);
                 CancelOutcome::Requested
             }
             _ => CancelOutcome::Ended,

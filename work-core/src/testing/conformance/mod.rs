@@ -18,6 +18,7 @@
 pub mod insert;
 pub mod inspect;
 pub mod lease;
+pub mod operate;
 pub mod runner;
 pub mod settle;
 
@@ -92,6 +93,14 @@ macro_rules! conformance {
                 the_args_of_a_job_can_be_edited,
                 jobs_of_a_filter_are_changed_together,
             ]
+            operate: [
+                a_paused_queue_is_not_leased_from_until_it_is_resumed,
+                queues_tell_their_depth_and_their_oldest_job,
+                workers_are_known_as_long_as_they_beat,
+                a_running_job_that_is_to_stop_is_named,
+                the_progress_of_a_current_lease_is_kept,
+                jobs_that_ended_long_ago_are_forgotten,
+            ]
             runner: [
                 every_job_is_performed_once,
                 undecodable_args_are_kept_as_a_dead_letter,
@@ -100,6 +109,10 @@ macro_rules! conformance {
                 a_panic_is_retried_and_the_next_job_runs,
                 a_shutdown_gives_an_interrupted_job_back_with_its_attempt,
                 an_outcome_can_be_awaited,
+                a_running_job_stops_within_a_second_of_its_cancellation,
+                the_progress_of_a_handler_reaches_the_store,
+                a_runner_is_known_until_it_stops,
+                a_runner_goes_on_when_its_queue_is_resumed,
             ]
         }
     };

@@ -135,3 +135,102 @@ pub async fn an_outcome_can_be_awaited(make: &impl MakeStore) {
     stop.cancel();
     assert_eq!(running.await.expect("ran").expect("valid settings").performed, 3);
 }
+
+/// A worker that runs until it is told to stop.
+struct Running {
+    worker: QueueWorker,
+    stop: CancellationToken,
+    run: tokio::task::JoinHandle<Result<Report, InvalidJob>>,
+}
+
+impl Running {
+    fn start(store: &Arc<dyn Inspect>, router: Router) -> Self {
+        let worker = QueueWorker::new(store.clone(), router);
+        let stop = CancellationToken::new();
+        let run = tokio::spawn(worker.clone().run_until(stop.clone().cancelled_owned()));
+        Self { worker, stop, run }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.run.await.expect("ran").expect("valid settings");
+    }
+}
+
+/// Looks until it is so.
+async fn becomes(what: impl AsyncFn() -> bool) {
+    let so = async {
+        while !what().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(seconds(30), so).await.expect("in time");
+}
+
+/// Also if somebody else cancels it: long before its lease would be extended.
+pub async fn a_running_job_stops_within_a_second_of_its_cancellation(make: &impl MakeStore) {
+    let (store, _) = super::store(make).await;
+    let started = CancellationToken::new();
+    let token = started.clone();
+    let handler = move || {
+        token.cancel();
+        std::future::pending::<()>()
+    };
+    let running = Running::start(&store, Router::new().route("test", handler));
+    let handle = running.worker.perform(job(1)).await.expect("accepted");
+    started.cancelled().await;
+    store.cancel(vec![handle.id()]).await.expect("cancel");
+    // A third of the lease is 10 s; a busy machine may take a few seconds.
+    let outcome = tokio::time::timeout(seconds(5), handle.outcome()).await.expect("in time").expect("an outcome");
+    assert_eq!(outcome.status(), Status::CANCELLED);
+    running.stop().await;
+}
+
+/// While it runs.
+pub async fn the_progress_of_a_handler_reaches_the_store(make: &impl MakeStore) {
+    let (store, _) = super::store(make).await;
+    let done = CancellationToken::new();
+    let token = done.clone();
+    let handler = move |context: crate::Context| {
+        let token = token.clone();
+        async move {
+            context.set_progress(0.5);
+            token.cancelled().await;
+        }
+    };
+    let running = Running::start(&store, Router::new().route("test", handler));
+    let handle = running.worker.perform(job(1)).await.expect("accepted");
+    let id = handle.id();
+    becomes(async || get(&*store, id).await.progress == Some(0.5)).await;
+    let by = get(&*store, id).await.worker.expect("a worker");
+    becomes(async || store.workers().await.expect("workers").iter().any(|worker| worker.id == by)).await;
+    done.cancel();
+    assert_eq!(handle.outcome().await.expect("an outcome").status(), Status::SUCCESS);
+    running.stop().await;
+}
+
+/// With what it drains, and where.
+pub async fn a_runner_is_known_until_it_stops(make: &impl MakeStore) {
+    let (store, _) = super::store(make).await;
+    let running = Running::start(&store, Router::new());
+    becomes(async || !store.workers().await.expect("workers").is_empty()).await;
+    let worker = store.workers().await.expect("workers").remove(0);
+    assert_eq!((worker.pid, worker.queues, worker.slots), (std::process::id(), vec![Queue::DEFAULT], 100));
+    assert!(!worker.host.is_empty() && !worker.version.is_empty());
+    running.stop().await;
+    assert!(store.workers().await.expect("workers").is_empty());
+}
+
+/// And performs nothing before.
+pub async fn a_runner_goes_on_when_its_queue_is_resumed(make: &impl MakeStore) {
+    let (store, _) = super::store(make).await;
+    store.pause(Queue::DEFAULT).await.expect("pause");
+    let running = Running::start(&store, Router::new().route("test", async || {}));
+    let handle = running.worker.perform(job(1)).await.expect("accepted");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(get(&*store, handle.id()).await.state, JobState::Available);
+    store.resume(Queue::DEFAULT).await.expect("resume");
+    let outcome = tokio::time::timeout(seconds(5), handle.outcome()).await.expect("in time").expect("an outcome");
+    assert_eq!(outcome.status(), Status::SUCCESS);
+    running.stop().await;
+}
