@@ -48,7 +48,7 @@ pub use name::{InvalidName, Kind, MAX_NAME, Queue};
 pub use outcome::{Directive, Outcome, UnknownKind, panic_text, status_of, status_of_result};
 pub use retry::{Backoff, DEFAULT_MAX_ATTEMPTS, MAX_BACKOFF, RetryPolicy};
 pub use router::{RouteError, Router};
-pub use schedule::{FieldFault, InvalidSchedule, MAX_CRON_TEXT, Overlap, Schedule};
+pub use schedule::{CatchUp, FieldFault, InvalidSchedule, MAX_CRON_TEXT, Overlap, Schedule, UnknownPolicy};
 #[doc(inline)]
 pub use source::Source;
 pub use state::{JobState, UnknownState};

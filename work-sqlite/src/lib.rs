@@ -17,6 +17,7 @@ mod plans;
 mod prune;
 mod queues;
 mod row;
+mod schedules;
 mod search;
 mod settle;
 mod store;

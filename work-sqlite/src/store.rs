@@ -9,9 +9,9 @@ use bytes::Bytes;
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 use work_core::store::{
-    BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob,
-    Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, Want, WorkerInfo, check_new_args,
-    check_queue,
+    BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Fired, Firing, Inserted, Inspect, JobFilter, LeaseKey,
+    Leased, NewJob, Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, StoredSchedule,
+    Want, WorkerInfo, check_new_args, check_queue,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
@@ -19,7 +19,7 @@ use crate::error::OpenError;
 use crate::prune::{Sweep, Swept};
 use crate::search::Search;
 use crate::thread::{self, Call, Sender};
-use crate::{SqliteStoreBuilder, change, insert, inspect, lease, operate, prune, queues, settle, workers};
+use crate::{SqliteStoreBuilder, change, insert, inspect, lease, operate, prune, queues, schedules, settle, workers};
 
 /// Jobs in an SQLite file. Cheap to clone; the file is closed when the last clone is gone.
 ///
@@ -257,6 +257,21 @@ impl Store for SqliteStore {
         })
     }
 
+    fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>> {
+        match insert::check(&schedule.job, self.shared.max_args) {
+            Ok(()) => self.write(1, schedule, schedules::put),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<StoredSchedule>, StoreError>> {
+        call(&self.reader, 1, (), schedules::schedules)
+    }
+
+    fn fire(&self, due: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
+        self.write(due.len(), due, |connection, shared, due| schedules::fire(connection, shared, due))
+    }
+
     fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {
         Box::pin(self.shared.arrival())
     }
@@ -329,6 +344,18 @@ impl Inspect for SqliteStore {
 
     fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, StoreError>> {
         call(&self.reader, 1, (), workers::workers)
+    }
+
+    fn pause_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(1, name, schedules::pause)
+    }
+
+    fn resume_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(1, name, schedules::resume)
+    }
+
+    fn remove_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(1, name, schedules::remove)
     }
 
     fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {

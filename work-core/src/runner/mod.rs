@@ -15,6 +15,7 @@ mod execute;
 mod fetch;
 mod keep;
 mod ramp;
+mod schedules;
 mod settle;
 mod upkeep;
 

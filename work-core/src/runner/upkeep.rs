@@ -1,14 +1,15 @@
 //! What has to be done all the time, beside keeping leases: say that we live, hear who is to stop, tell how far jobs are,
-//! forget what is old.
+//! make the jobs of schedules, forget what is old.
 
 use std::fmt::Display;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::join4;
+use futures_util::future::join5;
 use tokio::time::{sleep, timeout};
 
 use super::board::Board;
+use super::schedules;
 use crate::StoreError;
 use crate::store::WorkerInfo;
 
@@ -40,11 +41,11 @@ const PRUNE_BATCH: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn keep_up(board: &Board) {
-    join4(stops(board), progress(board), beats(board), prunes(board)).await;
+    join5(stops(board), progress(board), beats(board), prunes(board), schedules::run(board)).await;
 }
 
 /// The answer, unless the store fails or takes too long; then that is logged.
-async fn answer<T>(what: &str, call: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+pub(super) async fn answer<T>(what: &str, call: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
     let failed = |error: &dyn Display| tracing::warn!(%error, "{what}");
     match timeout(PATIENCE, call).await {
         Ok(Ok(answer)) => return Some(answer),

@@ -108,6 +108,44 @@ pub trait Inspect: Store {
     /// [`StoreError`] if the store cannot be read.
     fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, StoreError>>;
 
+    /// Makes no more jobs of a schedule until it is [resumed](Self::resume_schedule). Answers whether it was at work.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn pause_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Makes jobs of a schedule again, from its next slot on: those of the pause are passed over. Answers whether it was
+    /// paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn resume_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Forgets a schedule; the jobs that it made stay. Answers whether there was one. A program that
+    /// [keeps it](crate::QueueWorker::schedule) makes it again when it starts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn remove_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Makes a job of a schedule now, whatever its slots and whether it is paused. Answers which, if there is such a
+    /// schedule.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read or written.
+    fn run_schedule_now(&self, name: String) -> BoxFuture<'_, Result<Option<JobId>, StoreError>> {
+        Box::pin(async move {
+            let schedules = self.schedules().await?;
+            let Some(schedule) = schedules.into_iter().find(|schedule| schedule.name == name) else { return Ok(None) };
+            let inserted = self.insert(vec![schedule.run_now()]).await?;
+            Ok(inserted.first().map(|inserted| inserted.id()))
+        })
+    }
+
     /// [Retries](Self::retry) jobs of a filter, as [`change_all`](Self::change_all).
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod inspect;
 mod lease;
 mod memory;
 mod operate;
+mod schedule;
 mod settle;
 mod shared;
 mod stored;
@@ -23,6 +24,7 @@ pub use inspect::{Change, DeleteOutcome, Inspect};
 pub use lease::{CancelOutcome, Fence, Lease, LeaseKey, Leased, Rescued, Want};
 pub use memory::MemoryStore;
 pub use operate::{QueueInfo, Retention, WorkerInfo};
+pub use schedule::{Fired, Firing, SCHEDULE_HEADER, SLOT_HEADER, StoredSchedule, options_from_json, options_to_json};
 pub use settle::{ErrorRecord, MAX_ERROR_TEXT, Settle, Settled, Settlement};
 pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 
@@ -176,6 +178,34 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`StoreError`]; the next call goes on.
     fn prune(&self, retention: Retention, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Keeps a schedule by its name. If there is one already, its job and its times are replaced; that it is paused and
+    /// its last slot stay as they are. If the text of its times is another one, it begins anew: `created_at` is now, and
+    /// there is no last slot.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; repeating the call is safe.
+    fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// All schedules, by name. Each runner asks about once a second: keep it cheap.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<StoredSchedule>, StoreError>>;
+
+    /// Deals with slots that are due. For each, in one transaction: only if the schedule is there, is not paused, and
+    /// its last slot still is [`planned_after`](Firing::planned_after), the last slot becomes [`slot`](Firing::slot) and
+    /// the jobs are inserted. So each slot is dealt with once, however many ask for it.
+    ///
+    /// If its [last job](StoredSchedule::last_job) is available or running, its [`Overlap`](crate::Overlap) decides: no
+    /// job is inserted, or the last job is [cancelled](Self::cancel) first, or nothing of that.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; repeating the call is safe.
+    fn fire(&self, due: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>>;
 
     /// Resolves when it is worth looking again: a job arrived, or some time has passed. Never fails.
     ///

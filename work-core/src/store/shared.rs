@@ -48,6 +48,9 @@ macro_rules! forward_inspect {
             resume(queue: $crate::Queue) -> bool;
             queues() -> Vec<$crate::store::QueueInfo>;
             workers() -> Vec<$crate::store::WorkerInfo>;
+            pause_schedule(name: String) -> bool;
+            resume_schedule(name: String) -> bool;
+            remove_schedule(name: String) -> bool;
         }
     };
 }
@@ -64,6 +67,9 @@ macro_rules! forward_upkeep {
             beat(worker: $crate::store::WorkerInfo) -> ();
             leave(worker: String) -> ();
             prune(retention: $crate::store::Retention, limit: usize) -> u64;
+            put_schedule(schedule: $crate::store::StoredSchedule) -> ();
+            schedules() -> Vec<$crate::store::StoredSchedule>;
+            fire(due: Vec<$crate::store::Firing>) -> Vec<$crate::store::Fired>;
         }
     };
 }

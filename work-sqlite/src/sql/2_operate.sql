@@ -34,3 +34,20 @@ CREATE TABLE workers (
     started_at INTEGER NOT NULL,
     last_beat INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schedules (
+    name TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    args ANY NOT NULL DEFAULT 'null',
+    queue TEXT NOT NULL DEFAULT 'default',
+    -- A JSON object: priority, max_attempts, timeout_ms, unique_key, unique_while_kept, headers, tags.
+    options TEXT NOT NULL DEFAULT '{}',
+    -- 'every 90s', or a cron expression and a time zone.
+    schedule TEXT NOT NULL,
+    overlap TEXT NOT NULL DEFAULT 'skip',
+    catch_up TEXT NOT NULL DEFAULT 'none',
+    paused_at INTEGER,
+    created_at INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
+    last_slot INTEGER,
+    last_job BLOB
+) STRICT, WITHOUT ROWID;

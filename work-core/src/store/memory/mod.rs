@@ -1,5 +1,6 @@
 mod change;
 mod operate;
+mod schedules;
 mod table;
 
 use std::fmt;
@@ -11,9 +12,9 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use super::{
-    BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob,
-    Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, Want, WorkerInfo, check_new_args,
-    check_queue,
+    BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Fired, Firing, Inserted, Inspect, JobFilter, LeaseKey,
+    Leased, NewJob, Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, StoredSchedule,
+    Want, WorkerInfo, check_new_args, check_queue,
 };
 use crate::clock::later;
 use crate::{Clock, JobId, Queue, StoreError};
@@ -156,6 +157,23 @@ impl Store for MemoryStore {
         answer(self.table().prune(retention, limit, self.now()))
     }
 
+    fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.table().put_schedule(schedule, self.now());
+        answer(())
+    }
+
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<StoredSchedule>, StoreError>> {
+        answer(self.table().schedules.values().cloned().collect())
+    }
+
+    fn fire(&self, due: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
+        let now = self.now();
+        let mut table = self.table();
+        let fired: Vec<Fired> = due.into_iter().map(|due| table.fire(due, now)).collect();
+        drop(table);
+        self.changed(fired)
+    }
+
     fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {
         Box::pin(self.shared.arrived.notified())
     }
@@ -237,6 +255,18 @@ impl Inspect for MemoryStore {
 
     fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, StoreError>> {
         answer(self.table().workers(self.now()))
+    }
+
+    fn pause_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        answer(self.table().pause_schedule(&name, self.now()))
+    }
+
+    fn resume_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        answer(self.table().resume_schedule(&name, self.now()))
+    }
+
+    fn remove_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        answer(self.table().schedules.remove(&name).is_some())
     }
 }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::clock::later;
 use crate::store::{
     AttemptRecord, CancelOutcome, ErrorRecord, Fence, Inserted, Lease, LeaseKey, NewJob, Rescued, Settle, Settled,
-    Settlement, StoredJob, Want, WorkerInfo,
+    Settlement, StoredJob, StoredSchedule, Want, WorkerInfo,
 };
 use crate::{JobId, JobState, Queue, RetryPolicy, Status, UniqueScope};
 
@@ -22,6 +22,7 @@ pub(super) struct Table {
     /// Since when.
     pub(super) paused: BTreeMap<Queue, DateTime<Utc>>,
     pub(super) workers: BTreeMap<String, WorkerInfo>,
+    pub(super) schedules: BTreeMap<String, StoredSchedule>,
 }
 
 pub(super) struct Row {

@@ -20,6 +20,7 @@ pub mod inspect;
 pub mod lease;
 pub mod operate;
 pub mod runner;
+pub mod schedule;
 pub mod settle;
 
 use std::future::Future;
@@ -100,6 +101,14 @@ macro_rules! conformance {
                 a_running_job_that_is_to_stop_is_named,
                 the_progress_of_a_current_lease_is_kept,
                 jobs_that_ended_long_ago_are_forgotten,
+            ]
+            schedule: [
+                a_schedule_is_kept_by_its_name,
+                each_slot_makes_one_job_with_any_number_of_schedulers,
+                runs_overlap_as_the_schedule_says,
+                missed_runs_are_caught_up_with_as_the_schedule_says,
+                a_paused_schedule_makes_no_jobs,
+                runners_perform_each_slot_once,
             ]
             runner: [
                 every_job_is_performed_once,
