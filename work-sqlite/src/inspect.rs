@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use work_core::store::{AttemptRecord, Counts, ErrorRecord, JobFilter, NewJob, Page, StoredJob};
 use work_core::{JobId, JobState, Kind, Parts, Queue, Status};
@@ -41,37 +43,28 @@ pub(crate) fn ids(connection: &Connection, _: &Shared, wanted: &Search) -> rusql
 
 /// The counts of a coarse filter. All jobs but those that ended well are in an index.
 pub(crate) fn counts(connection: &Connection, _: &Shared, filter: &JobFilter) -> rusqlite::Result<Counts> {
-    let wanted = |state: JobState| filter.states.is_empty() || filter.states.contains(&state);
+    let wanted = |state: &JobState| filter.states.is_empty() || filter.states.contains(state);
     let whole = filter.queues.is_empty() && filter.kinds.is_empty();
-    let mut counts = Counts::default();
-    let mut others = 0;
-    for state in JobState::ALL.into_iter().filter(|state| *state != JobState::Completed) {
-        // Those that ended well are what is left over.
-        if !wanted(state) && !(whole && wanted(JobState::Completed)) {
-            continue;
-        }
+    // Then those that ended well are what is left over.
+    let by_rest = whole && wanted(&JobState::Completed);
+    let mut found = BTreeMap::new();
+    for state in JobState::ALL {
         let jobs = match state {
+            JobState::Completed if by_rest => continue,
+            _ if !by_rest && !wanted(&state) => continue,
             JobState::Available => available(connection, filter)?,
             JobState::Running => by_row(connection, "INDEXED BY jobs_leases", state, filter)?,
+            JobState::Completed => by_row(connection, "NOT INDEXED", state, filter)?,
             _ => dead(connection, filter, state)?,
         };
-        others += jobs;
-        if wanted(state) && jobs > 0 {
-            counts.0.insert(state, u64::try_from(jobs).unwrap_or_default());
-        }
+        found.insert(state, jobs);
     }
-    if wanted(JobState::Completed) {
-        let jobs = if whole {
-            let total: i64 = connection.prepare_cached(COUNT_ALL)?.query_row([], |row| row.get(0))?;
-            total - others
-        } else {
-            by_row(connection, "NOT INDEXED", JobState::Completed, filter)?
-        };
-        if jobs > 0 {
-            counts.0.insert(JobState::Completed, u64::try_from(jobs).unwrap_or_default());
-        }
+    if by_rest {
+        let all: i64 = connection.prepare_cached(COUNT_ALL)?.query_row([], |row| row.get(0))?;
+        found.insert(JobState::Completed, all - found.values().sum::<i64>());
     }
-    Ok(counts)
+    found.retain(|state, jobs| wanted(state) && *jobs > 0);
+    Ok(Counts(found.into_iter().map(|(state, jobs)| (state, jobs.unsigned_abs())).collect()))
 }
 
 pub(crate) const COUNT_ALL: &str = "SELECT count(*) FROM jobs";
