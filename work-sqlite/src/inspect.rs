@@ -4,8 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use work_core::store::{AttemptRecord, Counts, ErrorRecord, JobFilter, NewJob, Page, StoredJob};
 use work_core::{JobId, JobState, Kind, Parts, Queue, Status};
 
+use crate::candidates::groups_of;
 use crate::row::{self, BadRow, COLUMNS, WIDTH, bytes, id_of, instant};
-use crate::search::{Found, Search, groups_of, search};
+use crate::search::{Found, Search, search};
 use crate::store::Shared;
 
 /// The columns that [`stored`] reads beside those of a job.

@@ -6,8 +6,9 @@ use work_core::JobState;
 use work_core::store::{Inspect, JobFilter, Order};
 
 use crate::SqliteStore;
+use crate::candidates::{READY_OF_QUEUE, dead_sql, open_sql, tag_sql};
 use crate::inspect::{COUNT_ALL, COUNT_DEAD, COUNT_READY};
-use crate::search::{ENTRIES, READY_OF_QUEUE, ROWS, Search, dead_sql, open_sql, scan_sql, search, tag_sql};
+use crate::search::{ENTRIES, ROWS, Search, scan_sql, search};
 use crate::store::call;
 
 async fn place() -> (TempDir, SqliteStore, Connection) {

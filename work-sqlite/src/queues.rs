@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use work_core::store::{JobFilter, QueueInfo};
 use work_core::{JobState, Queue};
 
+use crate::candidates::groups_of;
 use crate::inspect::{COUNT_DEAD, COUNT_READY};
 use crate::lease::first_due;
 use crate::row::instant;
-use crate::search::groups_of;
 use crate::store::Shared;
 use crate::workers::workers;
 

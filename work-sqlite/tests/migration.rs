@@ -28,7 +28,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_and_its_jobs_go_on() 
     tokio::time::sleep(Duration::from_millis(5)).await;
     let want = Want { queues: vec![Queue::DEFAULT], limit: 9, lease_for: Duration::from_secs(30), worker: "w".into() };
     let kinds: Vec<_> = store.lease(want).await.unwrap().jobs.into_iter().map(|lease| lease.job.parts.kind).collect();
-    assert_eq!(kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(), ["waits", "new"]);
+    assert_eq!(kinds.iter().map(work_core::Kind::as_str).collect::<Vec<_>>(), ["waits", "new"]);
     let dead = JobFilter::all().state(JobState::Discarded).error_contains("broke");
     assert_eq!(store.retry_all(dead, 10).await.unwrap(), 1);
     let found: i64 =
