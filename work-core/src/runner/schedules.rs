@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 
 use super::board::Board;
-use super::upkeep::answer;
+use super::upkeep::{AGAIN, answer};
 use crate::schedule::plan::{Plan, plan};
 use crate::store::{Fired, Firing, StoredSchedule};
 
@@ -19,14 +19,17 @@ pub(super) async fn run(board: &Board) {
     // Those that this version does not understand, so that each is named once.
     let mut unknown = HashSet::new();
     loop {
-        let next = look(board, &mut unknown).await;
+        let Some(next) = look(board, &mut unknown).await else {
+            sleep(AGAIN).await;
+            continue;
+        };
         let left = next.and_then(|next| (next - board.settings.clock.now()).to_std().ok());
         sleep(left.unwrap_or(LOOK).clamp(Duration::from_millis(1), LOOK)).await;
     }
 }
 
-/// Makes what is due, and answers when something is due next.
-async fn look(board: &Board, unknown: &mut HashSet<(String, String)>) -> Option<DateTime<Utc>> {
+/// Makes what is due, and answers when something is due next; nothing if the store fails.
+async fn look(board: &Board, unknown: &mut HashSet<(String, String)>) -> Option<Option<DateTime<Utc>>> {
     let stored = answer("schedules could not be looked at", board.store.schedules()).await?;
     let now = board.settings.clock.now();
     let (mut due, mut next) = (Vec::new(), None);
@@ -36,9 +39,9 @@ async fn look(board: &Board, unknown: &mut HashSet<(String, String)>) -> Option<
         next = next.into_iter().chain(after).min();
     }
     if !due.is_empty() {
-        fire(board, due).await;
+        fire(board, due).await?;
     }
-    next
+    Some(next)
 }
 
 fn planned(stored: &StoredSchedule, now: DateTime<Utc>, unknown: &mut HashSet<(String, String)>) -> Plan {
@@ -53,10 +56,10 @@ fn planned(stored: &StoredSchedule, now: DateTime<Utc>, unknown: &mut HashSet<(S
     }
 }
 
-async fn fire(board: &Board, due: Vec<Firing>) {
+async fn fire(board: &Board, due: Vec<Firing>) -> Option<()> {
     let firings: Vec<(String, usize)> = due.iter().map(|due| (due.schedule.clone(), due.jobs.len())).collect();
-    let fired = answer("the jobs of schedules could not be made", board.store.fire(due)).await;
-    for ((schedule, jobs), fired) in firings.into_iter().zip(fired.unwrap_or_default()) {
+    let fired = answer("the jobs of schedules could not be made", board.store.fire(due)).await?;
+    for ((schedule, jobs), fired) in firings.into_iter().zip(fired) {
         match fired {
             Fired::Done(made) if jobs == 0 || made.is_empty() => {
                 tracing::info!(%schedule, missed = jobs == 0, "a run of a schedule did not take place");
@@ -65,4 +68,5 @@ async fn fire(board: &Board, due: Vec<Firing>) {
             Fired::Lost => {}
         }
     }
+    Some(())
 }

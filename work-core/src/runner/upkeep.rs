@@ -37,6 +37,9 @@ const FIRST_PRUNE: Duration = Duration::from_secs(5);
 /// Jobs that are forgotten at a time.
 const PRUNE_BATCH: usize = 1_000;
 
+/// How long a store that fails is left alone by what asks often.
+pub(super) const AGAIN: Duration = Duration::from_secs(5);
+
 /// How long a store may take for any of this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -60,8 +63,10 @@ async fn stops(board: &Board) {
         // At once, if this process cancelled the job.
         let _ = timeout(STOPS, board.cancelled.notified()).await;
         if board.holds_any() {
-            let asked = answer("nobody could be asked which jobs are to stop", board.store.stop_requests()).await;
-            board.stop(&asked.unwrap_or_default());
+            match answer("nobody could be asked which jobs are to stop", board.store.stop_requests()).await {
+                Some(asked) => board.stop(&asked),
+                None => sleep(AGAIN).await,
+            }
         }
     }
 }
