@@ -68,6 +68,22 @@ pub async fn a_dead_letter_can_be_retried(make: &impl MakeStore) {
     assert!(!store.retry(JobId::new()).await.expect("retry"));
 }
 
+/// It stays where it is, and the holder is left alone.
+pub async fn a_dead_letter_whose_unique_key_is_taken_is_not_retried(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let keyed = || job(1).unique(crate::Unique::new("k"));
+    let dead = insert(&*store, [keyed()]).await[0];
+    let lease = lease_one(&*store).await;
+    settle(&*store, end(&lease, Status::BAD_REQUEST, Settlement::Discard)).await;
+    let holder = insert(&*store, [keyed()]).await[0];
+    assert_ne!(holder, dead);
+    assert!(!store.retry(dead).await.expect("retry"));
+    assert_eq!(store.retry_all(JobFilter::all(), 9).await.expect("retry"), 0);
+    assert_eq!(get(&*store, dead).await.state, JobState::Discarded);
+    assert_eq!(store.delete(vec![dead]).await.expect("delete"), [DeleteOutcome::Deleted]);
+    assert_eq!(insert(&*store, [keyed()]).await, [holder], "the key is still the holder's");
+}
+
 /// All jobs of a filter in an order, in pages of two.
 async fn listed(store: &dyn Inspect, filter: JobFilter, order: Order) -> Vec<u32> {
     let (mut after, mut seen) = (None, Vec::new());

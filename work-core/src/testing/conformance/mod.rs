@@ -87,6 +87,7 @@ macro_rules! conformance {
                 counts_lists_and_pages_agree,
                 a_failed_attempt_leaves_a_record,
                 a_dead_letter_can_be_retried,
+                a_dead_letter_whose_unique_key_is_taken_is_not_retried,
                 every_condition_of_a_filter_holds,
                 tags_come_back_with_the_job,
                 a_deleted_job_is_gone,
