@@ -348,13 +348,11 @@ impl Job {
         self.body.parts.headers.insert(name.into(), value.into());
         self
     }
-}
 
-impl Job {
     /// Adds a name that people find it by: letters, digits and `_ . : -`, as in a kind; at most 16 of them.
     #[must_use]
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.parts.tags.insert(tag.into());
+        self.body.parts.tags.insert(tag.into());
         self
     }
 }
