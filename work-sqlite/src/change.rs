@@ -30,6 +30,8 @@ const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499,
 
 const CANCEL_RUNNING: &str = "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND state = 'running'";
 
+const TELL: &str = "INSERT OR IGNORE INTO stops (job) SELECT seq FROM jobs WHERE id = ?1";
+
 const RETRY: &str = "UPDATE OR IGNORE jobs SET state = 'available', scheduled_at = ?2, finished_at = NULL, crashes = 0,
     cancel_requested = 0, attempt = min(attempt, ?3 - 1), max_attempts = min(max(max_attempts, attempt + 1), ?3)
     WHERE id = ?1 AND state IN ('discarded', 'cancelled')";
@@ -99,6 +101,7 @@ pub(crate) fn cancel_one(connection: &Connection, id: JobId, now: i64) -> rusqli
         return Ok(CancelOutcome::Cancelled);
     }
     if connection.prepare_cached(CANCEL_RUNNING)?.execute([id])? == 1 {
+        connection.prepare_cached(TELL)?.execute([id])?;
         return Ok(CancelOutcome::Requested);
     }
     let mut exists = connection.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;

@@ -11,15 +11,14 @@ use crate::store::Shared;
 const COMPLETE: &str = "UPDATE jobs SET state = 'completed', status = ?3, output = ?4, finished_at = ?5,
     lease_until = NULL WHERE seq = ?1 AND fence = ?2 AND id = ?6 AND state = 'running'";
 
-const END: &str = "UPDATE jobs SET state = ?4, status = ?3, finished_at = ?5, lease_until = NULL, cancel_requested = 0
+const END: &str = "UPDATE jobs SET state = ?4, status = ?3, finished_at = ?5, lease_until = NULL
     WHERE seq = ?1 AND fence = ?2 AND id = ?6 AND state = 'running'";
 
 const AGAIN: &str = "UPDATE jobs SET state = 'available', status = ?3, scheduled_at = ?4, attempt = attempt - ?5,
     lease_until = NULL, progress = NULL, progress_at = NULL
     WHERE seq = ?1 AND fence = ?2 AND id = ?6 AND state = 'running'";
 
-const END_ROW: &str = "UPDATE jobs SET state = ?2, status = ?3, finished_at = ?4, lease_until = NULL,
-    cancel_requested = 0 WHERE seq = ?1";
+const END_ROW: &str = "UPDATE jobs SET state = ?2, status = ?3, finished_at = ?4, lease_until = NULL WHERE seq = ?1";
 
 const RECORD: &str = "INSERT INTO attempts (job, attempt, status, message, backtrace, at)
     SELECT seq, max(attempt, 0), ?2, ?3, ?4, ?5 FROM jobs WHERE seq = ?1";

@@ -15,8 +15,12 @@ const BEAT: &str = "INSERT INTO workers (id, host, pid, version, queues, slots, 
 const WORKERS: &str = "SELECT id, host, pid, version, queues, slots, running, started_at, last_beat FROM workers
     WHERE last_beat >= ?1 ORDER BY id";
 
-const STOPS: &str = "SELECT seq, id, fence FROM jobs INDEXED BY jobs_stop
-    WHERE cancel_requested <> 0 AND state = 'running'";
+/// An index of the flag would cost every job that is inserted.
+const STOPS: &str = "SELECT seq, id, fence FROM stops CROSS JOIN jobs ON seq = job
+    WHERE state = 'running' AND cancel_requested <> 0";
+
+const STOPPED: &str = "DELETE FROM stops WHERE NOT EXISTS
+    (SELECT 1 FROM jobs WHERE seq = job AND state = 'running' AND cancel_requested <> 0)";
 
 const PROGRESS: &str = "UPDATE jobs SET progress = ?4, progress_at = ?5
     WHERE seq = ?1 AND fence = ?2 AND id = ?3 AND state = 'running'";
@@ -34,7 +38,8 @@ pub(crate) fn beat(connection: &Connection, shared: &Shared, worker: &WorkerInfo
     let (slots, running) = (number(worker.slots), number(worker.running));
     let mut statement = connection.prepare_cached(BEAT)?;
     statement.execute(params![worker.id, worker.host, worker.pid, worker.version, queues, slots, running, now])?;
-    connection.prepare_cached("DELETE FROM workers WHERE last_beat < ?1")?.execute([gone_before(now)]).map(drop)
+    connection.prepare_cached("DELETE FROM workers WHERE last_beat < ?1")?.execute([gone_before(now)])?;
+    connection.prepare_cached(STOPPED)?.execute([]).map(drop)
 }
 
 pub(crate) fn leave(connection: &Connection, _: &Shared, worker: &String) -> rusqlite::Result<()> {

@@ -13,8 +13,10 @@ CREATE INDEX jobs_dead ON jobs (state, queue, kind) WHERE state = 'discarded' OR
 ALTER TABLE jobs ADD COLUMN progress REAL;
 ALTER TABLE jobs ADD COLUMN progress_at INTEGER;
 
--- What was asked to stop. Nothing that happens to most jobs touches the column.
-CREATE INDEX jobs_stop ON jobs (cancel_requested) WHERE cancel_requested <> 0;
+-- Rows that were asked to stop while they ran. Some may have ended since; those are taken away now and then.
+CREATE TABLE stops (
+    job INTEGER PRIMARY KEY
+) STRICT;
 
 -- Queues that nothing is leased from, and since when.
 CREATE TABLE paused (
