@@ -58,9 +58,14 @@ pub(crate) fn counts<'c>(session: &'c Session, filter: &'c JobFilter) -> BoxFutu
     })
 }
 
+/// True if the statements here can tell which jobs are meant: at most one queue, one kind and one state.
+pub(crate) fn is_known(filter: &JobFilter) -> bool {
+    filter.is_coarse() && filter.queues.len() <= 1 && filter.kinds.len() <= 1 && filter.states.len() <= 1
+}
+
 fn names(filter: &JobFilter) -> (Option<&str>, Option<&str>, Option<&'static str>) {
-    let queue = filter.queue.as_ref().map(Queue::as_str);
-    (queue, filter.kind.as_ref().map(Kind::as_str), filter.state.map(JobState::name))
+    let (queue, kind) = (filter.queues.first().map(Queue::as_str), filter.kinds.first().map(Kind::as_str));
+    (queue, kind, filter.states.first().map(|state| state.name()))
 }
 
 /// A row that is no job is shown all the same: its parts are what could be read of it.

@@ -14,6 +14,7 @@ mod listen;
 mod migrate;
 mod notify;
 mod open;
+mod pending;
 mod row;
 mod settle;
 mod sql;

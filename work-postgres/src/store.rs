@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use work_core::store::{
-    BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Page, Rescued, Settle,
-    Settled, Settlement, Store, StoredJob, Want,
+    BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Order, Page, Rescued,
+    Settle, Settled, Settlement, Store, StoredJob, Want,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
@@ -24,7 +24,7 @@ use crate::migrate::Target;
 use crate::notify::Notifier;
 use crate::sql::{Schema, Sql};
 use crate::thread::IoThread;
-use crate::{PostgresStoreBuilder, change, insert, inspect, lease, settle};
+use crate::{PostgresStoreBuilder, change, insert, inspect, lease, pending, settle};
 
 /// Jobs in a PostgreSQL database. Cheap to clone; the connections are closed when the last clone is gone.
 ///
@@ -267,6 +267,8 @@ impl Store for PostgresStore {
         self.shared.call("cancel", ids, change::cancel)
     }
 
+    crate::pending::upkeep!();
+
     fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             self.listen();
@@ -289,13 +291,27 @@ impl Inspect for PostgresStore {
         self.shared.call("get", id, inspect::get)
     }
 
-    fn list(&self, filter: JobFilter, after: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Page, StoreError>> {
+    fn list(
+        &self,
+        filter: JobFilter,
+        order: Order,
+        after: Option<i64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>> {
+        if order == Order::NewestFirst || !inspect::is_known(&filter) {
+            return pending::refused("list");
+        }
         self.shared.call("list", (filter, after, limit), inspect::list)
     }
 
     fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        if !inspect::is_known(&filter) {
+            return pending::refused("counts");
+        }
         self.shared.call("counts", filter, inspect::counts)
     }
+
+    crate::pending::operators!();
 
     fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {

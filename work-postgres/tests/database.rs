@@ -43,7 +43,7 @@ async fn a_trigger_enqueues_with_every_option() {
         CREATE TRIGGER welcome AFTER INSERT ON work.users FOR EACH ROW EXECUTE FUNCTION work.welcome();
         INSERT INTO work.users VALUES ('Ann'), ('Ann'), ('Bob');";
     other.run(sql).await.unwrap();
-    let jobs = store.list(JobFilter::default(), None, 10).await.unwrap().jobs;
+    let jobs = store.list(JobFilter::default(), work_core::store::Order::OldestFirst, None, 10).await.unwrap().jobs;
     assert_eq!(jobs.len(), 2, "one key, one job");
     let parts = &jobs[0].job.parts;
     assert_eq!((parts.kind.as_str(), parts.queue.as_str(), parts.priority), ("welcome", "mail", 2));

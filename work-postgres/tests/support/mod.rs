@@ -96,8 +96,8 @@ pub(crate) fn complete(lease: &Lease) -> Settle {
 }
 
 pub(crate) async fn in_state(store: &PostgresStore, state: JobState) -> Vec<StoredJob> {
-    let filter = JobFilter { state: Some(state), ..JobFilter::default() };
-    store.list(filter, None, 10_000).await.unwrap().jobs
+    let filter = JobFilter::all().state(state);
+    store.list(filter, work_core::store::Order::OldestFirst, None, 10_000).await.unwrap().jobs
 }
 
 pub(crate) async fn count(store: &PostgresStore, state: JobState) -> u64 {
