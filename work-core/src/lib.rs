@@ -71,6 +71,12 @@ pub mod _documentation {
     pub mod architecture {}
     #[doc = include_str!("../../docs/design.md")]
     pub mod design {}
+    #[doc = include_str!("../../docs/lifecycle.md")]
+    pub mod lifecycle {}
+    #[doc = include_str!("../../docs/stores.md")]
+    pub mod stores {}
+    #[doc = include_str!("../../docs/production.md")]
+    pub mod production {}
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     pub mod testing {}
