@@ -97,10 +97,7 @@ impl Store for MemoryStore {
         let mut table = self.table();
         let jobs = table.lease(&want, now);
         let short = jobs.len() < want.limit;
-        let due = |(queue, _, at, _): &(Queue, u8, DateTime<Utc>, i64)| {
-            (want.queues.contains(queue) && !table.paused.contains_key(queue)).then_some(*at)
-        };
-        let next = if short { table.ready.iter().filter_map(due).min() } else { None };
+        let next = if short { want.queues.iter().filter_map(|queue| table.next_at(queue)).min() } else { None };
         let next_due_in = next.map(|at| (at - now).to_std().unwrap_or_default());
         answer(Leased { jobs, next_due_in })
     }

@@ -116,6 +116,16 @@ impl Table {
         })
     }
 
+    /// When the next job of a queue that is not paused is due: one look a priority, however many jobs wait elsewhere.
+    pub(super) fn next_at(&self, queue: &Queue) -> Option<DateTime<Utc>> {
+        let first = |priority| {
+            let from = (queue.clone(), priority, DateTime::<Utc>::MIN_UTC, i64::MIN);
+            let to = (queue.clone(), priority, DateTime::<Utc>::MAX_UTC, i64::MAX);
+            self.ready.range(from..=to).next().map(|(_, _, at, _)| *at)
+        };
+        if self.paused.contains_key(queue) { None } else { (0..=crate::MAX_PRIORITY).filter_map(first).min() }
+    }
+
     pub(super) fn lease(&mut self, want: &Want, now: DateTime<Utc>) -> Vec<Lease> {
         let mut leased = Vec::new();
         for queue in &want.queues {

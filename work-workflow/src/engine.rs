@@ -1,0 +1,502 @@
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use work_core::runner::{Report, Runner};
+use work_core::store::{Inspect, JobFilter, NewJob, StoredJob};
+use work_core::{Clock, DEFAULT_MAX_ARGS, Job, JobId, JobState, Queue, Router, StoreError};
+
+use crate::envelope::{Paused, Record};
+use crate::live::{Live, LiveRun, lock};
+use crate::names::{self, MAX_RUN, is_name, shown};
+use crate::scan;
+use crate::service::{StateHandler, never};
+use crate::signals::SignalHandler;
+use crate::store::{Drains, StateStore};
+use crate::{FlowError, Run, States, Status, Updates, Workflow};
+
+/// A workflow at work on a store: makes runs, and moves their items. Cheap to clone.
+///
+/// Any number of processes may work on one store; each works on all runs of the workflow that are not paused or
+/// cancelled. A program that only makes runs and looks at them never calls [`run_until`](Self::run_until).
+///
+/// ```
+/// use work_core::store::MemoryStore;
+/// use work_workflow::{Engine, Item, Next, Step, Workflow};
+///
+/// work_workflow::states! { enum Count: u32 { Up = "up", Done = "done" } }
+///
+/// async fn up(Item(n): Item<Count>) -> Next<Count> {
+///     if n < 9 { Next::to(Count::Up, n + 1) } else { Next::to(Count::Done, n) }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let workflow = Workflow::builder("count")
+///     .start(Count::Up)
+///     .state(Count::Up, Step::new(up).to([Count::Up, Count::Done]))
+///     .terminal(Count::Done)
+///     .build(())?;
+/// let engine = Engine::new(MemoryStore::new(), workflow);
+/// let run = engine.create("first", &()).await?;
+/// run.add_all(Count::Up, [0, 5]).await?;
+///
+/// engine.run_until(run.done()).await?;
+/// assert_eq!(run.report().await?.state("done").completed, 2);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Engine<S> {
+    pub(crate) shared: Arc<Shared>,
+    states: PhantomData<fn() -> S>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Inspect>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) clock: Clock,
+    router: Router,
+    lease_for: Duration,
+    grace: Duration,
+    max_crashes: u32,
+    discover_every: Duration,
+    /// What makes, pauses and ends runs goes one after the other.
+    control: tokio::sync::Mutex<()>,
+}
+
+/// Settings of an [`Engine`].
+#[must_use = "an engine is made by `build`"]
+pub struct EngineBuilder<S> {
+    store: Arc<dyn Inspect>,
+    workflow: Workflow<S>,
+    clock: Clock,
+    lease_for: Duration,
+    grace: Duration,
+    max_crashes: u32,
+    discover_every: Duration,
+}
+
+impl<S: States> Engine<S> {
+    /// The workflow on this store, with default settings.
+    pub fn new(store: impl Inspect, workflow: Workflow<S>) -> Self {
+        Self::builder(store, workflow).build()
+    }
+
+    /// The workflow on this store, with settings.
+    pub fn builder(store: impl Inspect, workflow: Workflow<S>) -> EngineBuilder<S> {
+        EngineBuilder {
+            store: Arc::new(store),
+            workflow,
+            clock: Clock::system(),
+            lease_for: Duration::from_secs(30),
+            grace: Duration::from_secs(25),
+            max_crashes: 3,
+            discover_every: Duration::from_secs(10),
+        }
+    }
+
+    /// A new run of this name: 1 to 24 of `A-Z a-z 0-9 _ -`, starting with a letter or a digit. `overall` is what all its
+    /// items may read.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::RunExists`] if there is or was one; [`FlowError`] for a bad name, an overall context without a JSON
+    /// form, and a store that fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the run may exist all the same: [`open`](Self::open) tells.
+    pub async fn create<O: Serialize + Sync>(&self, name: &str, overall: &O) -> Result<Run<S>, FlowError> {
+        let _control = self.shared.control.lock().await;
+        let run = self.shared.create(name, overall).await?;
+        run.map(|run| self.handle(run))
+            .ok_or_else(|| FlowError::RunExists { workflow: self.shared.live.graph.name.clone(), run: name.to_owned() })
+    }
+
+    /// The run of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::NoRun`] if there is none or it was cancelled; [`FlowError::Store`] if the store fails.
+    pub async fn open(&self, name: &str) -> Result<Run<S>, FlowError> {
+        if self.shared.live.run(name).is_none() {
+            self.shared.discover().await?;
+        }
+        let found = self.shared.live.run(name).map(|run| self.handle(run));
+        found.ok_or_else(|| FlowError::NoRun { workflow: self.shared.live.graph.name.clone(), run: name.to_owned() })
+    }
+
+    /// The run of this name, made if it is not there: for programs that go on where the last one was killed.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create), but for a run that exists; [`FlowError::NoRun`] if it was cancelled.
+    pub async fn create_or_open<O: Serialize + Sync>(&self, name: &str, overall: &O) -> Result<Run<S>, FlowError> {
+        match self.create(name, overall).await {
+            Err(FlowError::RunExists { .. }) => self.open(name).await,
+            made => made,
+        }
+    }
+
+    /// Moves the items of all runs until `shutdown` resolves, and then stops gracefully: what runs may end within the
+    /// grace, the rest is given back. May be called again.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Store`] if the store cannot be read at the start; one that fails later is waited for.
+    /// [`FlowError::Invalid`] if a setting is out of its range.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops without any of that: leases end by themselves, and the steps run again.
+    pub async fn run_until(&self, shutdown: impl Future<Output = ()>) -> Result<Report, FlowError> {
+        let shared = &self.shared;
+        let runners = shared.runners()?;
+        shared.discover().await?;
+        let stop = CancellationToken::new();
+        let _stop = stop.clone().drop_guard();
+        let mut work = JoinSet::new();
+        for runner in runners {
+            work.spawn(runner.run_until(stop.clone().cancelled_owned()));
+        }
+        tokio::spawn(discoveries(shared.clone(), stop.clone()));
+        shutdown.await;
+        stop.cancel();
+        let mut all = Report::default();
+        while let Some(Ok(report)) = work.join_next().await {
+            let report = report?;
+            all.performed += report.performed;
+            all.stale += report.stale;
+            all.released += report.released;
+            all.interrupted.extend(report.interrupted);
+            all.left.extend(report.left);
+        }
+        Ok(all)
+    }
+
+    /// How many items are where, over all runs, as far as this process saw: cheap. What other processes do in the
+    /// meantime is in [`Run::report`].
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.shared.live)
+    }
+
+    /// A status now, and another whenever an item has moved. See [`Updates`].
+    #[must_use]
+    pub fn updates(&self) -> Updates {
+        Updates::new(self.shared.live.clone())
+    }
+
+    fn handle(&self, run: Arc<LiveRun>) -> Run<S> {
+        Run::new(self.shared.clone(), run)
+    }
+}
+
+impl<S: States> EngineBuilder<S> {
+    /// What says "now" when something is due later; by default this machine's clock. It should be the store's.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long a lease lasts without being extended: how soon others take over when this process dies. At least 100 ms;
+    /// by default 30 s.
+    pub const fn lease_for(mut self, time: Duration) -> Self {
+        self.lease_for = time;
+        self
+    }
+
+    /// How long running steps may go on after the shutdown began; by default 25 s.
+    pub const fn grace(mut self, time: Duration) -> Self {
+        self.grace = time;
+        self
+    }
+
+    /// How many attempts may end without a report before the step is a dead letter; by default 3.
+    pub const fn max_crashes(mut self, attempts: u32) -> Self {
+        self.max_crashes = attempts;
+        self
+    }
+
+    /// How often to look for runs that other processes made, paused or cancelled; by default every 10 s. A look reads the
+    /// store.
+    pub const fn discover_every(mut self, time: Duration) -> Self {
+        self.discover_every = time;
+        self
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn build(self) -> Engine<S> {
+        let Self { store, workflow, clock, lease_for, grace, max_crashes, discover_every } = self;
+        let live = Arc::new(Live::new(workflow.graph));
+        let control = tokio::sync::Mutex::default();
+        let router = workflow.router;
+        let shared = Shared { store, live, clock, router, lease_for, grace, max_crashes, discover_every, control };
+        Engine { shared: Arc::new(shared), states: PhantomData }
+    }
+}
+
+/// Looks for runs of other processes.
+async fn discoveries(shared: Arc<Shared>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(shared.discover_every)).await.is_some() {
+        if let Err(error) = shared.discover().await {
+            tracing::warn!(%error, workflow = shared.live.graph.name, "runs could not be looked for");
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) async fn control(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.control.lock().await
+    }
+
+    /// One runner for each state, and one for what arrives by hand.
+    fn runners(self: &Arc<Self>) -> Result<Vec<Runner>, FlowError> {
+        let graph = &self.live.graph;
+        let steps = graph.defs.iter().enumerate().filter(|(_, def)| !def.terminal);
+        let mut runners = Vec::new();
+        for (state, def) in steps {
+            let router = self.route(Router::new(), state)?;
+            let runner =
+                self.runner(Drains::State(state), router).concurrency(def.concurrency).retry(def.retry.clone());
+            runners.push(runner);
+        }
+        let terminal = graph.defs.iter().enumerate().filter(|(_, def)| def.terminal);
+        let signals = SignalHandler::new(self.store.clone(), self.live.clone());
+        let house = Router::new().try_route_service(names::kind(&graph.name, names::SIGNAL), signals);
+        let mut house = house.map_err(crate::InvalidWorkflow::from).map_err(invalid)?;
+        for (state, _) in terminal {
+            house = self.route(house, state)?;
+        }
+        runners.push(self.runner(Drains::House, house).concurrency(64));
+        runners.iter().try_for_each(Runner::validate)?;
+        Ok(runners)
+    }
+
+    fn route(&self, router: Router, state: usize) -> Result<Router, FlowError> {
+        let handler = StateHandler::new(self.live.clone(), state, self.router.clone(), self.clock.clone());
+        let routed = router.try_route_service(self.live.graph.defs[state].kind.clone(), handler);
+        routed.map_err(crate::InvalidWorkflow::from).map_err(invalid)
+    }
+
+    fn runner(&self, drains: Drains, router: Router) -> Runner {
+        let store = StateStore::new(self.store.clone(), self.live.clone(), drains);
+        Runner::new(Arc::new(store), router)
+            // The store puts in the queues of the runs.
+            .queues([names::control(&self.live.graph.name)])
+            .lease_for(self.lease_for)
+            .grace(self.grace)
+            .max_crashes(self.max_crashes)
+            .clock(self.clock.clone())
+    }
+
+    /// Makes the record of a run and joins it. `None` if there is one.
+    pub(crate) async fn create<O: Serialize + Sync + ?Sized>(
+        &self,
+        name: &str,
+        overall: &O,
+    ) -> Result<Option<Arc<LiveRun>>, FlowError> {
+        if !is_name(name, MAX_RUN) {
+            return Err(FlowError::Name { what: "run", given: shown(name), most: MAX_RUN });
+        }
+        let json = |source| FlowError::Json { what: "the overall context has no JSON form", source };
+        let overall = serde_json::value::to_raw_value(overall).map_err(json)?;
+        let graph = &self.live.graph;
+        let states = graph.defs.iter().map(|def| def.name.to_owned()).collect();
+        let record = Record { run: name.to_owned(), overall: &overall, states };
+        let record = serde_json::to_vec(&record).map_err(json)?;
+        let job = self.record("run", record).with_id(self.record_id(name));
+        let inserted = self.store.insert(vec![job.into_stored(DEFAULT_MAX_ARGS)?]).await?;
+        if inserted.iter().any(|inserted| matches!(inserted, work_core::store::Inserted::Duplicate(_))) {
+            return Ok(None);
+        }
+        let overall = Bytes::copy_from_slice(overall.get().as_bytes());
+        Ok(Some(self.live.add(LiveRun::new(graph, name.to_owned(), overall))))
+    }
+
+    /// A job that is never due, in the queue of control.
+    pub(crate) fn record(&self, what: &str, json: Vec<u8>) -> Job {
+        let name = &self.live.graph.name;
+        Job::from_json(names::kind(name, what), json).queue(names::control(name)).scheduled_at(never())
+    }
+
+    pub(crate) fn record_id(&self, run: &str) -> JobId {
+        names::named(&["run", &self.live.graph.name, run])
+    }
+
+    /// Joins the runs that are there, and leaves those that were cancelled.
+    pub(crate) async fn discover(&self) -> Result<(), FlowError> {
+        let _control = self.control.lock().await;
+        let (mut runs, mut paused, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        for job in self.records().await? {
+            let kind = job.job.parts.kind.as_str().rsplit('.').next().unwrap_or_default().to_owned();
+            match kind.as_str() {
+                "run" => runs.push(job),
+                "states" => known.push(job),
+                "pause" => paused.extend(serde_json::from_slice::<Paused>(&job.job.args).map(|paused| paused.run)),
+                _ => {}
+            }
+        }
+        let mut there = Vec::new();
+        for job in runs {
+            let Ok(record) = serde_json::from_slice::<Record<'_>>(&job.job.args) else {
+                tracing::error!(job.id = %job.job.parts.id, "the record of a run cannot be read");
+                continue;
+            };
+            let states = states_of(&record, &known);
+            let run = self.join(&record, &states).await?;
+            run.paused.store(paused.contains(&record.run), Ordering::Relaxed);
+            there.push(record.run);
+        }
+        for gone in self.live.runs().iter().filter(|run| there.iter().all(|name| name != run.name())) {
+            self.live.remove(gone.name());
+        }
+        self.live.stir();
+        Ok(())
+    }
+
+    /// The records of runs and pauses.
+    pub(crate) async fn records(&self) -> Result<Vec<StoredJob>, StoreError> {
+        let queue = Some(names::control(&self.live.graph.name));
+        let filter = JobFilter { queue, state: Some(JobState::Available), ..JobFilter::default() };
+        scan::all(&*self.store, filter).await
+    }
+
+    /// Joins one run. A run that is at work already only learns what states it lacks.
+    async fn join(&self, record: &Record<'_>, states: &[String]) -> Result<Arc<LiveRun>, FlowError> {
+        let graph = &self.live.graph;
+        let run = match self.live.run(&record.run) {
+            Some(run) => run,
+            None => {
+                let overall = Bytes::copy_from_slice(record.overall.get().as_bytes());
+                let run = LiveRun::new(graph, record.run.clone(), overall);
+                self.load(&run).await?;
+                self.note_states(record, states).await?;
+                self.live.add(run)
+            }
+        };
+        let mut unknown = Vec::new();
+        for name in states.iter().filter(|name| graph.index(name).is_none()) {
+            let queue = Some(names::queue(&graph.name, &record.run, name));
+            let waiting = self.store.counts(JobFilter { queue, ..JobFilter::default() }).await?.open();
+            if waiting > 0 {
+                tracing::warn!(
+                    workflow = graph.name,
+                    run = record.run,
+                    state = name,
+                    waiting,
+                    "items wait in a state that this code lacks"
+                );
+            }
+            unknown.push(name.clone());
+        }
+        *lock(&run.unknown) = unknown;
+        Ok(run)
+    }
+
+    /// Code that knows further states leaves a note, so that code that lacks them can say so.
+    async fn note_states(&self, record: &Record<'_>, states: &[String]) -> Result<(), FlowError> {
+        let graph = &self.live.graph;
+        if graph.defs.iter().all(|def| states.iter().any(|name| name == def.name)) {
+            return Ok(());
+        }
+        let null = RawValue::NULL;
+        let ours: Vec<String> = graph.defs.iter().map(|def| def.name.to_owned()).collect();
+        let id = names::named(&["states", &graph.name, &record.run, &ours.join(".")]);
+        let note = Record { run: record.run.clone(), overall: null, states: ours };
+        let json = |source| FlowError::Json { what: "the names of states", source };
+        let job = self.record("states", serde_json::to_vec(&note).map_err(json)?).with_id(id);
+        self.store.insert(vec![job.into_stored(DEFAULT_MAX_ARGS)?]).await?;
+        Ok(())
+    }
+
+    /// Counts what a run has in the store already.
+    async fn load(&self, run: &LiveRun) -> Result<(), FlowError> {
+        let report = scan::items(&*self.store, &self.live.graph, run).await?.report();
+        for (state, counted) in report.states.iter().enumerate() {
+            let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+            run.tally(state, |tally| {
+                // What others run may come back to us.
+                tally.waiting = signed(counted.waiting + counted.executing);
+                tally.completed = signed(counted.completed);
+                tally.failed = signed(counted.failed);
+                tally.cancelled = signed(counted.cancelled);
+            });
+        }
+        Ok(())
+    }
+
+    /// True if nothing of a run waits or runs.
+    pub(crate) async fn is_over(&self, run: &LiveRun) -> Result<bool, StoreError> {
+        let unknown: Vec<Queue> =
+            lock(&run.unknown).iter().map(|name| names::queue(&self.live.graph.name, run.name(), name)).collect();
+        for queue in run.queues.iter().chain(&unknown) {
+            let filter = JobFilter { queue: Some(queue.clone()), ..JobFilter::default() };
+            if self.store.counts(filter).await?.open() > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Stores jobs in batches.
+    pub(crate) async fn insert(&self, jobs: Vec<NewJob>) -> Result<Vec<work_core::store::Inserted>, StoreError> {
+        let mut inserted = Vec::with_capacity(jobs.len());
+        let mut jobs = jobs.into_iter().peekable();
+        while jobs.peek().is_some() {
+            let batch = jobs.by_ref().take(BATCH).collect();
+            inserted.extend(self.store.insert(batch).await?);
+        }
+        Ok(inserted)
+    }
+}
+
+/// Jobs that are stored at once.
+const BATCH: usize = 1_000;
+
+/// What a run's record and its notes say of states.
+fn states_of(record: &Record<'_>, notes: &[StoredJob]) -> Vec<String> {
+    let mut states = record.states.clone();
+    for note in notes {
+        let Ok(note) = serde_json::from_slice::<Record<'_>>(&note.job.args) else { continue };
+        if note.run == record.run {
+            states.extend(note.states.into_iter().filter(|name| !states.contains(name)).collect::<Vec<_>>());
+        }
+    }
+    states
+}
+
+/// A name that a router does not take is none that a job may have.
+fn invalid(error: crate::InvalidWorkflow) -> FlowError {
+    match error {
+        crate::InvalidWorkflow::Route(work_core::RouteError::Name(name)) => name.into(),
+        other => FlowError::Store(StoreError::rejected("the workflow has no routes", other)),
+    }
+}
+
+impl<S> Clone for Engine<S> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), states: PhantomData }
+    }
+}
+
+impl<S> fmt::Debug for Engine<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("workflow", &self.shared.live.graph.name).finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Debug for EngineBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder").field("workflow", &self.workflow).finish_non_exhaustive()
+    }
+}
