@@ -135,6 +135,11 @@ impl Live {
     /// So many items are expected in a queue.
     pub(crate) fn arrive(&self, run: &LiveRun, state: usize, items: i64) {
         run.tally(state, |tally| tally.waiting += items);
+        self.arrived(state);
+    }
+
+    /// Something may be there that was not before.
+    pub(crate) fn arrived(&self, state: usize) {
         self.pulses[state].arrived.store(true, Ordering::Release);
     }
 

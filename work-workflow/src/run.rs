@@ -118,16 +118,17 @@ impl<S: States> Run<S> {
         let count = |jobs: usize| i64::try_from(jobs).unwrap_or(i64::MAX);
         // Before they are there, since they may be leased at once.
         let expected = count(jobs.len());
-        self.shared.live.arrive(&self.live, state, expected);
+        self.live.tally(state, |tally| tally.waiting += expected);
         let inserted = match self.shared.insert(jobs).await {
             Ok(inserted) => inserted,
             Err(error) => {
-                self.shared.live.arrive(&self.live, state, -expected);
+                self.live.tally(state, |tally| tally.waiting -= expected);
                 return Err(error.into());
             }
         };
         let there = inserted.iter().filter(|inserted| matches!(inserted, Inserted::Duplicate(_))).count();
-        self.shared.live.arrive(&self.live, state, -count(there));
+        self.live.tally(state, |tally| tally.waiting -= count(there));
+        self.shared.live.arrived(state);
         self.shared.live.wake.notify_waiters();
         self.shared.live.changed();
         Ok(inserted)
@@ -150,7 +151,7 @@ impl<S: States> Run<S> {
                         Ok(true) => return,
                         Ok(false) => {}
                         Err(error) => {
-                            tracing::warn!(%error, run = live.name(), "the end of a run could not be looked for")
+                            tracing::warn!(%error, run = live.name(), "the end of a run could not be looked for");
                         }
                     }
                 }

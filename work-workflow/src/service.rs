@@ -129,7 +129,7 @@ impl Attempt {
 
     fn settled(self, outcome: Outcome) -> Outcome {
         if outcome.status().is_complete() && outcome.directive().is_none() {
-            return self.completed(outcome);
+            return self.completed(&outcome);
         }
         let context = self.job.context();
         let settlement = self.def().retry.decide(&outcome, context.attempt(), context.max_attempts(), self.clock.now());
@@ -139,7 +139,7 @@ impl Attempt {
         }
     }
 
-    fn completed(self, outcome: Outcome) -> Outcome {
+    fn completed(self, outcome: &Outcome) -> Outcome {
         let answer = outcome.output_json().map(|json| serde_json::from_slice::<Answer<'_>>(json));
         let Some(Ok(answer)) = answer else {
             return self.refused("ended without a next state: answer `Next`, or an error");

@@ -35,10 +35,24 @@ pub(crate) struct StateStore {
     concurrency: usize,
     turn: AtomicUsize,
     /// What is leased: the run and state of each; signals have none.
-    held: Mutex<HashMap<JobId, Option<(Arc<LiveRun>, usize)>>>,
-    /// A limited state has nothing that is due before this, unless something arrives.
-    empty_until: Mutex<Option<Instant>>,
+    held: Mutex<HashMap<JobId, Option<Place>>>,
+    /// What a limited state knows of its queues.
+    look: Mutex<Look>,
 }
+
+/// What the last look into the queues of a limited state found. A permit that finds no job is lost, so it is worth
+/// knowing.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    at: Option<Instant>,
+    /// It found less than it might have, and the next job is due then, if there is one.
+    empty: Option<Option<Instant>>,
+    /// So many jobs were asked for and found: twice as many may be asked for the next time.
+    found: usize,
+}
+
+/// A run, and one of its states.
+type Place = (Arc<LiveRun>, usize);
 
 /// Another process may bring items that nobody here hears of: look at least this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -66,7 +80,7 @@ impl StateStore {
             concurrency,
             turn: AtomicUsize::new(0),
             held: Mutex::default(),
-            empty_until: Mutex::default(),
+            look: Mutex::new(Look { at: None, empty: None, found: 0 }),
         }
     }
 
@@ -82,8 +96,8 @@ impl StateStore {
         }
     }
 
-    /// Takes permits for as many jobs as may start at once. A permit that finds no job is lost: so none is taken while
-    /// nothing is due, and never more than there are jobs.
+    /// Takes permits for as many jobs as may start at once: what is leased must not wait here, or it would start when its
+    /// permit counts no more.
     fn admit(&self, want: usize) -> Admitted {
         let (Some(limit), Drains::State(state)) = (&self.limit, self.drains) else {
             return Admitted { jobs: want, again: None };
@@ -92,17 +106,27 @@ impl StateStore {
         if let Some(closed) = pulse.closed_for(now) {
             return Admitted { jobs: 0, again: Some(closed) };
         }
-        let mut empty_until = lock(&self.empty_until);
-        if pulse.arrived.swap(false, Ordering::AcqRel) {
-            *empty_until = None;
-        }
-        if let Some(until) = empty_until.filter(|until| *until > now) {
-            return Admitted { jobs: 0, again: Some(until.duration_since(now)) };
-        }
-        drop(empty_until);
         let free = self.concurrency.saturating_sub(lock(&self.held).len());
         let waiting = self.live.runs().iter().map(|run| run.tallies()[state].waiting).sum::<i64>();
-        let most = want.min(free).min(usize::try_from(waiting).unwrap_or(0).max(1));
+        let waiting = usize::try_from(waiting).unwrap_or(0);
+        let mut look = lock(&self.look);
+        if pulse.arrived.swap(false, Ordering::AcqRel) {
+            look.empty = None;
+        }
+        let most = match look.empty {
+            None if waiting > 0 => want.min(free).min(waiting).min((2 * look.found).max(1)),
+            Some(Some(due)) if due <= now => 1,
+            // Nothing is known to be due. Another process may have brought something: one permit is risked for that, and
+            // only if none is out.
+            _ if look.at.is_none_or(|at| now - at >= LOOK_AGAIN) && limit.limit().is_idle(now) => 1,
+            empty => {
+                let due = empty.flatten().map(|due| due - now);
+                return Admitted { jobs: 0, again: Some(due.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) };
+            }
+        };
+        look.at = Some(now);
+        drop(look);
+        let most = most.min(free);
         let mut admitted = Admitted { jobs: 0, again: None };
         while admitted.jobs < most {
             match limit.limit().try_acquire(now) {
@@ -137,11 +161,15 @@ impl StateStore {
             }
             lock(&self.held).insert(lease.key.id, found);
         }
-        if self.limit.is_some() && leased.jobs.len() < limit {
-            let pause = leased.next_due_in.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
-            *lock(&self.empty_until) = Some(Instant::now() + pause);
-        } else if let Some(again) = admitted.again {
-            leased.next_due_in = Some(leased.next_due_in.map_or(again, |due| due.min(again)));
+        if self.limit.is_some() {
+            let mut look = lock(&self.look);
+            let short = leased.jobs.len() < limit;
+            look.empty = short.then(|| leased.next_due_in.map(|due| Instant::now() + due));
+            look.found = if short { 0 } else { limit };
+            if !short {
+                // More may be due: look again as soon as there are permits.
+                leased.next_due_in = Some(admitted.again.unwrap_or_default());
+            }
         }
         Ok(leased)
     }
@@ -149,14 +177,15 @@ impl StateStore {
     async fn settle_all(&self, done: Vec<Settle>) -> Result<Vec<Settled>, StoreError> {
         let notes: Vec<Note> = done.iter().map(|settle| self.note(settle)).collect();
         let answers = self.inner.settle(done).await?;
-        let mut moved = false;
+        let (mut moved, mut wake) = (false, self.limit.is_some());
         for (note, answer) in notes.into_iter().zip(&answers) {
             moved |= self.count(&note, *answer);
+            wake |= note.then.iter().any(|(_, state)| self.live.graph.defs[*state].limit.is_some());
         }
         if moved {
             self.live.changed();
         }
-        if self.limit.is_some() {
+        if wake {
             self.live.wake.notify_waiters();
         }
         Ok(answers)
@@ -199,7 +228,7 @@ impl StateStore {
         match note.end {
             _ if answer == Settled::Lost => false,
             End::Again => {
-                self.live.pulses[state].arrived.store(true, Ordering::Release);
+                self.live.arrived(state);
                 false
             }
             End::Completed(Some((to, ended))) => {
@@ -217,7 +246,7 @@ impl StateStore {
 struct Note {
     id: JobId,
     end: End,
-    then: Vec<(Arc<LiveRun>, usize)>,
+    then: Vec<Place>,
 }
 
 enum End {

@@ -14,7 +14,7 @@ use super::{Adapts, Answer, InvalidLimit, Limit};
 /// - from there the rate grows in a curve that is steep at first, flat where the last refusal was, about 54 steps long:
 ///   so it is near the ceiling nearly all the time and over it once in a curve;
 /// - a rate that is accepted above the last refusal means that the ceiling has moved, or was never known: then each step
-///   adds a quarter.
+///   adds a half.
 ///
 /// All of it goes by shares, so it behaves alike at 10 and at 10,000 permits a second. In the long run it uses about 98 %
 /// of a ceiling, with less than 2 % of the intervals refused, and it finds one that has doubled within a minute. A rate
@@ -79,7 +79,7 @@ const FALL: f64 = 0.5;
 const CURVE: f64 = 54.0;
 
 /// A step while the ceiling is not known.
-const DISCOVER: f64 = 1.25;
+const DISCOVER: f64 = 1.5;
 
 /// A rate of which a smaller share was taken says nothing about the ceiling.
 const USED: f64 = 0.5;

@@ -41,3 +41,13 @@ impl Answer {
     /// Refused, and not a word about when to come again.
     pub const REFUSED: Self = Self::Refused { retry_after: None };
 }
+
+impl<L: Adapts + ?Sized> Adapts for std::sync::Arc<L> {
+    fn observe(&self, now: Instant, answer: Answer) {
+        (**self).observe(now, answer);
+    }
+
+    fn rate(&self) -> f64 {
+        (**self).rate()
+    }
+}
