@@ -9,6 +9,7 @@ mod place;
 mod postgres;
 mod raw;
 mod sqlite;
+mod workflow;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ const BENCHES: &[Bench] = &[
     postgres::bulk::BULK,
     postgres::drain::DRAIN,
     postgres::pickup::PICKUP,
+    workflow::MEMORY,
+    workflow::SQLITE,
 ];
 
 const OPTIONS: &[&str] = &["--json", "--list", "--full"];
