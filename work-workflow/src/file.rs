@@ -1,10 +1,12 @@
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
 /// Writes a file so that at any moment, also after a power cut, either the old content is there or the new one.
 ///
-/// The new content is written beside it, flushed to the disk, and then takes its name.
+/// The new content is written beside it, as `.name.new`, flushed to the disk, and then takes its name. What an attempt
+/// that was killed left there is overwritten by the next one. One at a time for each file.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -22,8 +24,9 @@ pub fn replace_file(path: impl AsRef<Path>, content: &[u8]) -> io::Result<()> {
     let path = path.as_ref();
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut beside = name.to_owned();
-    beside.push(format!(".new-{}", std::process::id()));
+    let mut beside = OsString::from(".");
+    beside.push(name);
+    beside.push(".new");
     let beside = folder.join(beside);
     let written = File::create(&beside).and_then(|mut file| {
         file.write_all(content)?;
