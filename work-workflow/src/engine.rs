@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -11,7 +12,7 @@ use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use work_core::runner::{Report, Runner};
-use work_core::store::{Inspect, JobFilter, NewJob, StoredJob};
+use work_core::store::{CancelOutcome, Inspect, JobFilter, NewJob, StoredJob};
 use work_core::{Clock, DEFAULT_MAX_ARGS, Job, JobId, JobState, Queue, Router, StoreError};
 
 use crate::envelope::{Paused, Record};
@@ -358,7 +359,10 @@ impl Shared {
             there.push(record.run);
         }
         for gone in self.live.runs().iter().filter(|run| there.iter().all(|name| name != run.name())) {
+            gone.cancelled.store(true, Ordering::Relaxed);
             self.live.remove(gone.name());
+            // What this process made of it since it was cancelled elsewhere. A run that was closed has nothing.
+            self.sweep(gone).await?;
         }
         self.live.stir();
         Ok(())
@@ -433,6 +437,37 @@ impl Shared {
             });
         }
         Ok(())
+    }
+
+    /// Cancels all that waits in a run, and tells all that runs to stop. Answers how many that were.
+    pub(crate) async fn sweep(&self, run: &LiveRun) -> Result<u64, StoreError> {
+        let mut told = HashSet::new();
+        loop {
+            let mut found = Vec::new();
+            for (state, queue) in run.queues.iter().enumerate() {
+                for open in [JobState::Available, JobState::Running] {
+                    let filter = JobFilter { queue: Some(queue.clone()), state: Some(open), ..JobFilter::default() };
+                    let jobs = scan::all(&*self.store, filter).await?;
+                    found.extend(jobs.iter().map(|job| (state, job.job.parts.id)));
+                }
+            }
+            // What runs may have led to something before it stopped; what was told already is left to stop.
+            found.retain(|(_, id)| told.insert(*id));
+            if found.is_empty() {
+                return Ok(told.len() as u64);
+            }
+            for batch in found.chunks(BATCH) {
+                let outcomes = self.store.cancel(batch.iter().map(|(_, id)| *id).collect()).await?;
+                for ((state, _), outcome) in batch.iter().zip(outcomes) {
+                    if outcome == CancelOutcome::Cancelled {
+                        run.tally(*state, |tally| {
+                            tally.waiting -= 1;
+                            tally.cancelled += 1;
+                        });
+                    }
+                }
+            }
+        }
     }
 
     /// True if nothing of a run waits or runs.

@@ -36,6 +36,8 @@ pub(crate) struct LiveRun {
     /// Queues of states that the code lacks.
     pub(crate) unknown: Mutex<Vec<String>>,
     pub(crate) paused: AtomicBool,
+    /// What still runs leads to nothing more.
+    pub(crate) cancelled: AtomicBool,
     /// States whose items are being moved away.
     pub(crate) held: Mutex<Vec<usize>>,
     tallies: Mutex<Vec<Tally>>,
@@ -170,6 +172,7 @@ impl LiveRun {
             queues,
             unknown: Mutex::default(),
             paused: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
             held: Mutex::default(),
             tallies,
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use work_core::store::{Inserted, JobFilter};
-use work_core::{DEFAULT_MAX_ARGS, Job, JobId, JobState, Unique};
+use work_core::store::Inserted;
+use work_core::{DEFAULT_MAX_ARGS, Job, JobId, Unique};
 
 use crate::engine::Shared;
 use crate::envelope::{Paused, Signalled};
@@ -17,7 +17,7 @@ use crate::names::{self, follow};
 use crate::report::{ItemReport, RunReport};
 use crate::scan;
 use crate::service::Follow;
-use crate::{FlowError, States};
+use crate::{FlowError, States, Status};
 
 /// A run of a workflow: a name, an overall context, and items. Cheap to clone; dropping it changes nothing.
 pub struct Run<S> {
@@ -143,20 +143,21 @@ impl<S: States> Run<S> {
         let (shared, live) = (self.shared.clone(), self.live.clone());
         async move {
             let mut changes = shared.live.watch();
-            let mut look = true;
+            let (mut look, mut pause) = (true, LOOK_AGAIN);
             loop {
                 changes.mark_unchanged();
                 if look || live.open() <= 0 {
+                    let began = tokio::time::Instant::now();
                     match shared.is_over(&live).await {
                         Ok(true) => return,
-                        Ok(false) => {}
+                        Ok(false) => pause = LOOK_AGAIN.max(20 * began.elapsed()),
                         Err(error) => {
                             tracing::warn!(%error, run = live.name(), "the end of a run could not be looked for");
                         }
                     }
                 }
                 // A look while items are open costs the store something: now and then, for what others do.
-                look = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await.is_err();
+                look = tokio::time::timeout(pause, changes.changed()).await.is_err();
             }
         }
     }
@@ -254,8 +255,9 @@ impl<S: States> Run<S> {
         self.live.paused.load(Ordering::Relaxed)
     }
 
-    /// Ends the run: nothing more of it starts, what waits is cancelled, and what runs is told to stop. Answers how many
-    /// items were cancelled or told to stop.
+    /// Ends the run: nothing more of it starts, what waits is cancelled, and what runs is told to stop and leads to nothing
+    /// more. Answers how many items were cancelled or told to stop. Other processes hear of it when they look for runs the
+    /// next time.
     ///
     /// # Errors
     ///
@@ -263,36 +265,34 @@ impl<S: States> Run<S> {
     pub async fn cancel(&self) -> Result<u64, FlowError> {
         let _control = self.shared.control().await;
         self.live.paused.store(true, Ordering::Relaxed);
+        self.live.cancelled.store(true, Ordering::Relaxed);
+        // The record goes last: as long as it is there, the cancellation can be repeated.
+        let told = self.shared.sweep(&self.live).await?;
         self.shared.store.cancel(vec![self.shared.record_id(self.name())]).await?;
-        let mut told = std::collections::HashSet::new();
-        loop {
-            let mut ids = Vec::new();
-            for (state, queue) in self.live.queues.iter().enumerate() {
-                for open in [JobState::Available, JobState::Running] {
-                    let filter = JobFilter { queue: Some(queue.clone()), state: Some(open), ..JobFilter::default() };
-                    let jobs = scan::all(&*self.shared.store, filter).await?;
-                    ids.extend(jobs.iter().map(|job| (state, job.job.parts.id)));
-                }
-            }
-            // What runs may lead to something until it has stopped; what was told already is left to stop.
-            ids.retain(|(_, id)| told.insert(*id));
-            if ids.is_empty() {
-                break;
-            }
-            for ids in ids.chunks(1_000) {
-                let outcomes = self.shared.store.cancel(ids.iter().map(|(_, id)| *id).collect()).await?;
-                for ((state, _), outcome) in ids.iter().zip(outcomes) {
-                    if outcome == work_core::store::CancelOutcome::Cancelled {
-                        self.live.tally(*state, |tally| {
-                            tally.waiting -= 1;
-                            tally.cancelled += 1;
-                        });
-                    }
-                }
-            }
-        }
         self.shared.live.changed();
-        Ok(told.len() as u64)
+        Ok(told)
+    }
+
+    /// Takes a run that is over off the list of runs, so that engines no longer attend to it; its items stay in the store
+    /// as long as that keeps them. Answers false, and does nothing, if items are open.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Store`] if the store fails; repeat it then.
+    pub async fn close(&self) -> Result<bool, FlowError> {
+        let _control = self.shared.control().await;
+        if !self.shared.is_over(&self.live).await? {
+            return Ok(false);
+        }
+        self.shared.store.cancel(vec![self.shared.record_id(self.name())]).await?;
+        self.shared.live.remove(self.name());
+        Ok(true)
+    }
+
+    /// How many items of this run are where, as far as this process saw: cheap. Rates and times are those of all runs.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of_runs(&self.shared.live, std::slice::from_ref(&self.live))
     }
 }
 

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context as Poll_, Poll};
 
 use chrono::{DateTime, Utc};
@@ -128,6 +129,9 @@ impl Attempt {
     }
 
     fn settled(self, outcome: Outcome) -> Outcome {
+        if self.run.cancelled.load(Ordering::Relaxed) {
+            return Outcome::new(Status::CANCELLED).with_directive(Directive::Cancel);
+        }
         if outcome.status().is_complete() && outcome.directive().is_none() {
             return self.completed(&outcome);
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::live::Live;
+use crate::live::{Live, LiveRun};
 
 /// How many items are in each state, and how fast they move: what this process saw, over all runs it works on.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +41,10 @@ pub struct StateStatus {
 
 impl Status {
     pub(crate) fn of(live: &Live) -> Self {
-        let runs = live.runs();
+        Self::of_runs(live, &live.runs())
+    }
+
+    pub(crate) fn of_runs(live: &Live, runs: &[Arc<LiveRun>]) -> Self {
         let tallies: Vec<_> = runs.iter().map(|run| run.tallies()).collect();
         let states = live.graph.defs.iter().enumerate().map(|(state, def)| {
             let sum = |count: fn(&crate::live::Tally) -> i64| {

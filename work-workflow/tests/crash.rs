@@ -41,7 +41,7 @@ impl Starts {
 }
 
 async fn pause() {
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
 }
 
 async fn split(id: JobId, Item(n): Item<Path6>, State(starts): State<Starts>) -> Next<Path6> {
@@ -74,9 +74,9 @@ fn flow(starts: Starts) -> Workflow<Path6> {
     Workflow::builder("crash")
         .start(Path6::Split)
         .state(Path6::Split, Step::new(split).to([Path6::Work]).kicks([Path6::Work]).concurrency(4))
-        .state(Path6::Work, Step::new(work).to([Path6::Flaky, Path6::Check]).concurrency(8))
-        .state(Path6::Flaky, flaky.backoff(Backoff::constant(Duration::from_millis(10))).concurrency(8))
-        .state(Path6::Check, Step::new(check).to([Path6::Done]).concurrency(8))
+        .state(Path6::Work, Step::new(work).to([Path6::Flaky, Path6::Check]).concurrency(3))
+        .state(Path6::Flaky, flaky.backoff(Backoff::constant(Duration::from_millis(10))).concurrency(3))
+        .state(Path6::Check, Step::new(check).to([Path6::Done]).concurrency(3))
         .terminal(Path6::Done)
         .terminal(Path6::Dead)
         .build(starts)
@@ -86,7 +86,7 @@ fn flow(starts: Starts) -> Workflow<Path6> {
 async fn engine(folder: &Path) -> Engine<Path6> {
     let starts = File::options().create(true).append(true).open(folder.join("starts")).unwrap();
     let store = SqliteStore::open(folder.join("jobs.db")).await.unwrap();
-    let builder = Engine::builder(store, flow(Starts(Arc::new(starts)))).lease_for(Duration::from_millis(400));
+    let builder = Engine::builder(store, flow(Starts(Arc::new(starts)))).lease_for(Duration::from_millis(200));
     // Each kill is a crash of what runs.
     builder.max_crashes(10_000).build()
 }

@@ -17,6 +17,7 @@ on_every_store!(
     a_paused_run_starts_nothing_until_it_is_resumed_also_after_a_restart,
     a_cancelled_run_ends_and_its_name_stays_taken,
     an_export_is_edited_and_goes_on_in_another_store,
+    a_run_that_is_over_can_be_closed,
     an_item_in_a_state_that_the_code_lacks_waits_and_is_named,
     an_engine_that_is_told_to_stop_before_it_starts_returns_at_once_and_can_be_used_again,
     stopped_at_50_random_moments_it_goes_on_and_every_step_is_settled_once,
@@ -179,6 +180,20 @@ async fn a_cancelled_run_ends_and_its_name_stays_taken<S: Inspect>(store: S) {
     assert_eq!(error, "workflow \"pages\" has no run \"r\", or it was cancelled");
 }
 
+async fn a_run_that_is_over_can_be_closed<S: Inspect + Clone>(store: S) {
+    let site = Site::default();
+    let engine = engine(store.clone(), pages(&site));
+    let run = engine.create("r", &()).await.unwrap();
+    run.add_all(Page::Get, 0..3).await.unwrap();
+    assert!(!run.close().await.unwrap());
+    drain(&engine, &run).await;
+    assert_eq!(run.status().state("done").unwrap().completed, 3);
+    assert!(run.close().await.unwrap());
+    assert_eq!(store.counts(JobFilter::default()).await.unwrap().open(), 0);
+    assert!(engine.open("r").await.is_err());
+    assert_eq!(run.report().await.unwrap().state("done").completed, 3);
+}
+
 async fn an_export_is_edited_and_goes_on_in_another_store<S: Inspect>(store: S) {
     let site = down();
     let first = engine(store, pages(&site));
@@ -294,6 +309,52 @@ async fn stopped_at_50_random_moments_it_goes_on_and_every_step_is_settled_once<
     assert_eq!((performed, site.parses.load(Ordering::SeqCst)), (800, 400));
     assert_eq!(run.report().await.unwrap().state("done").completed, 400);
     assert_eq!(engine.status().state("done").unwrap().completed, 400);
+}
+
+/// Two processes: each has the file open for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_engines_share_a_run_that_one_of_them_made_and_each_step_runs_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.db");
+    let (here, there) = (Site::default(), Site::default());
+    let open = async |site: &Site| {
+        let store = work_sqlite::SqliteStore::open(&file).await.unwrap();
+        Engine::builder(store, pages(site)).discover_every(Duration::from_millis(50)).build()
+    };
+    let (first, second) = (open(&here).await, open(&there).await);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let other = tokio::spawn(async move { second.run_until(async { drop(stopped.await) }).await });
+    let run = first.create("r", &()).await.unwrap();
+    run.add_all(Page::Get, (0..1_000).map(|n| n * 2)).await.unwrap();
+    while there.parses.load(Ordering::SeqCst) < 10 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mine = within(first.run_until(run.done())).await.unwrap();
+    drop(stop);
+    let theirs = other.await.unwrap().unwrap();
+    assert_eq!(mine.performed + theirs.performed, 2_000);
+    assert_eq!(here.gets.load(Ordering::SeqCst) + there.gets.load(Ordering::SeqCst), 1_000);
+    assert_eq!(run.report().await.unwrap().state("done").completed, 1_000);
+}
+
+/// The time for one item of a run of this size, at best.
+async fn best_of_5(items: u32) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let engine = engine(MemoryStore::new(), pages(&Site::default()));
+        let run = engine.create("r", &()).await.unwrap();
+        run.add_all(Page::Get, (0..items).map(|n| n * 2)).await.unwrap();
+        let start = Instant::now();
+        drain(&engine, &run).await;
+        best = best.min(start.elapsed() / items);
+    }
+    best
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cost_of_an_item_does_not_grow_with_the_run() {
+    let (small, large) = (best_of_5(200).await, best_of_5(4_000).await);
+    assert!(large < small * 3 / 2, "{small:?} an item of 200, {large:?} an item of 4,000");
 }
 
 #[tokio::test]
