@@ -128,6 +128,22 @@ async fn a_sliding_window_of_5_a_second_never_starts_6_in_any_second() {
     assert!(*at.last().unwrap() <= Duration::from_millis(7_300), "{at:?}");
 }
 
+async fn slow_at_first(Item(n): Item<Call>, State(calls): State<Calls>) -> Next<Call> {
+    calls.note();
+    tokio::time::sleep(if n < 4 { 3 * SECOND } else { Duration::ZERO }).await;
+    Next::to(Call::Two, n)
+}
+
+#[tokio::test(start_paused = true)]
+async fn permits_are_not_saved_up_while_all_slots_are_taken() {
+    let calls = Calls::taking(Duration::ZERO);
+    let step = Step::new(slow_at_first).concurrency(4).limit(SlidingWindow::new(4, SECOND).unwrap());
+    let (engine, run) = paused(flow(step, Step::new(two), &calls), 40).await;
+    engine.run_until(run.done()).await.unwrap();
+    let at = calls.at();
+    assert!(at.len() == 40 && at.windows(5).all(|five| five[4] - five[0] >= SECOND), "{at:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_second_at_100_a_second_starts_at_most_110_and_the_limit_is_used() {
     let calls = run_limited(Gcra::new(100, SECOND).unwrap(), 1_000).await;
