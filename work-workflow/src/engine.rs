@@ -272,7 +272,7 @@ impl Shared {
             runners.push(runner);
         }
         let terminal = graph.defs.iter().enumerate().filter(|(_, def)| def.terminal);
-        let signals = SignalHandler::new(self.store.clone(), self.live.clone());
+        let signals = SignalHandler::new(self.store.clone(), self.live.clone(), self.clock.clone());
         let house = Router::new().try_route_service(names::kind(&graph.name, names::SIGNAL), signals);
         let mut house = house.map_err(crate::InvalidWorkflow::from).map_err(invalid)?;
         for (state, _) in terminal {

@@ -140,6 +140,7 @@ pub(crate) struct Paused {
 pub(crate) struct Signalled<'s> {
     pub(crate) item: JobId,
     pub(crate) name: String,
+    pub(crate) sent: DateTime<Utc>,
     #[serde(borrow)]
     pub(crate) payload: &'s RawValue,
 }

@@ -143,7 +143,7 @@ impl<S: States> Run<S> {
         let (shared, live) = (self.shared.clone(), self.live.clone());
         async move {
             let mut changes = shared.live.watch();
-            let (mut look, mut pause) = (true, LOOK_AGAIN);
+            let (mut look, mut pause) = (false, LOOK_AGAIN);
             loop {
                 changes.mark_unchanged();
                 if look || live.open() <= 0 {
@@ -195,7 +195,7 @@ impl<S: States> Run<S> {
     }
 
     /// Sends an item a signal: it goes on as its [`unless`](crate::Next::unless) says, or will when it comes to wait for
-    /// it. Returns when the signal is stored; a second one of the same name changes nothing.
+    /// it, within a week. Returns when the signal is stored; a second one of the same name changes nothing.
     ///
     /// # Errors
     ///
@@ -203,7 +203,8 @@ impl<S: States> Run<S> {
     pub async fn signal<T: Serialize + Sync>(&self, item: JobId, name: &str, payload: &T) -> Result<(), FlowError> {
         let json = |source| FlowError::Json { what: "the payload has no JSON form", source };
         let payload: Box<RawValue> = serde_json::value::to_raw_value(payload).map_err(json)?;
-        let signal = Signalled { item, name: name.to_owned(), payload: &payload };
+        let sent = self.shared.clock.now();
+        let signal = Signalled { item, name: name.to_owned(), sent, payload: &payload };
         let workflow = &self.shared.live.graph.name;
         let job = Job::from_json(names::kind(workflow, names::SIGNAL), serde_json::to_vec(&signal).map_err(json)?)
             .with_id(follow(item, name, u64::MAX - 1))

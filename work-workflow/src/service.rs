@@ -184,7 +184,9 @@ impl Attempt {
             step: self.head.step + 1,
         };
         let job = match &answer.unless {
-            None => step.job(graph, &self.run, to, follow(id, "next", 0)),
+            // A new id, since a step leads on once whatever its id: it is the settlement that is refused the second time.
+            // Those in order of time are the cheapest for an index.
+            None => step.job(graph, &self.run, to, JobId::new()),
             Some((signal, then)) => {
                 self.allowed(then, &self.def().to, "transition")?;
                 step.waiting(graph, &self.run, to, (signal, then))

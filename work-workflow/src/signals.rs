@@ -10,25 +10,30 @@ use futures_util::FutureExt;
 use serde_json::value::RawValue;
 use tower_service::Service;
 use work_core::store::{CancelOutcome, Inspect, StoredJob};
-use work_core::{BoxError, Job, JobState, Outcome, Status};
+use work_core::{BoxError, Clock, Job, JobState, Outcome, Status};
 
 use crate::envelope::{Signalled, Whole};
 use crate::live::{Live, LiveRun};
 use crate::names::{self, follow};
 use crate::service::{Follow, wait_id};
 
-/// How long until a signal looks again for an item that does not wait yet.
+/// How long until a signal looks again for an item that does not wait yet: at first, and after a while.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const LOOK_AGAIN_LATER: Duration = Duration::from_secs(60);
+
+/// How long a signal looks for an item that waits for it.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[derive(Clone)]
 pub(crate) struct SignalHandler {
     store: Arc<dyn Inspect>,
     live: Arc<Live>,
+    clock: Clock,
 }
 
 impl SignalHandler {
-    pub(crate) const fn new(store: Arc<dyn Inspect>, live: Arc<Live>) -> Self {
-        Self { store, live }
+    pub(crate) const fn new(store: Arc<dyn Inspect>, live: Arc<Live>, clock: Clock) -> Self {
+        Self { store, live, clock }
     }
 
     async fn perform(self, mut job: Job) -> Result<Outcome, BoxError> {
@@ -38,7 +43,7 @@ impl SignalHandler {
         let signal: Signalled<'_> = serde_json::from_str(raw.get())?;
         let id = wait_id(signal.item, &signal.name);
         loop {
-            let Some(waits) = self.store.get(id).await? else { return Ok(Outcome::snooze(LOOK_AGAIN)) };
+            let Some(waits) = self.store.get(id).await? else { return Ok(self.early(&signal)) };
             match waits.state {
                 // By us, in this attempt or one that was cut off: nobody else cancels a single step.
                 JobState::Cancelled => return self.lead_on(&run, &signal, &waits),
@@ -52,6 +57,15 @@ impl SignalHandler {
                 _ => return Ok(Outcome::discard(format!("signal {:?} came too late: the wait was over", signal.name))),
             }
         }
+    }
+
+    /// The item does not wait for it yet, and may never do.
+    fn early(&self, signal: &Signalled<'_>) -> Outcome {
+        let age = (self.clock.now() - signal.sent).to_std().unwrap_or_default();
+        if age > KEPT {
+            return Outcome::discard(format!("signal {:?}: the item did not wait for it within a week", signal.name));
+        }
+        Outcome::snooze((age / 4).clamp(LOOK_AGAIN, LOOK_AGAIN_LATER))
     }
 
     fn lead_on(&self, run: &LiveRun, signal: &Signalled<'_>, waits: &StoredJob) -> Result<Outcome, BoxError> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use work_core::store::{Inspect, MemoryStore};
-use work_core::{Clock, JobId};
+use work_core::store::{Inspect, JobFilter, MemoryStore};
+use work_core::{Clock, JobId, JobState};
 use work_workflow::{Engine, Item, Next, Phase, Run, Signal, Step, Workflow};
 
 use crate::stores::{drain, engine, on_every_store, within};
@@ -100,6 +100,23 @@ async fn a_signal_after_the_deadline_changes_nothing<S: Inspect>(store: S) {
     let later = tokio::time::sleep(Duration::from_millis(300));
     within(engine.run_until(later)).await.unwrap();
     assert_eq!(context(&run, id).await, "hasty is late");
+}
+
+#[tokio::test]
+async fn a_signal_that_no_item_waits_for_is_given_up_after_a_week() {
+    let clock = Clock::manual(DateTime::UNIX_EPOCH + TimeDelta::days(20_000));
+    let store = MemoryStore::with_clock(clock.clone());
+    let engine = Engine::builder(store.clone(), orders()).clock(clock.clone()).build();
+    let run = engine.create("r", &()).await.unwrap();
+    run.signal(JobId::new(), "payment", &7_u32).await.unwrap();
+    let filter = JobFilter { kind: Some("orders.signal".into()), ..JobFilter::default() };
+    let mut states = Vec::new();
+    for _ in 0..2 {
+        within(engine.run_until(tokio::time::sleep(Duration::from_millis(200)))).await.unwrap();
+        states.push(store.list(filter.clone(), None, 10).await.unwrap().jobs[0].state);
+        clock.advance(Duration::from_secs(7 * 24 * 60 * 60 + 1));
+    }
+    assert_eq!(states, [JobState::Available, JobState::Discarded]);
 }
 
 /// The clock of the store and of the engine stands still until the test moves it.
