@@ -3,6 +3,7 @@
 //! Ours and the raw limit run in turn, five times after a warm-up; each figure is the median, and the ratio is the median
 //! of the ratios of neighbours, so that a machine that slows down slows both. Nothing here judges a ratio.
 
+mod ceiling;
 mod figure;
 mod local;
 mod place;
@@ -30,6 +31,7 @@ const BENCHES: &[Bench] = &[
     postgres::bulk::BULK,
     postgres::drain::DRAIN,
     postgres::pickup::PICKUP,
+    ceiling::CEILING,
     workflow::MEMORY,
     workflow::SQLITE,
 ];
