@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod scan;
 mod service;
+mod shared;
 mod signals;
 mod states;
 mod status;

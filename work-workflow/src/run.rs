@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 use work_core::store::Inserted;
 use work_core::{DEFAULT_MAX_ARGS, Job, JobId, Unique};
 
-use crate::engine::Shared;
 use crate::envelope::{Paused, Signalled};
 use crate::live::LiveRun;
 use crate::names::{self, follow};
 use crate::report::{ItemReport, RunReport};
 use crate::scan;
 use crate::service::Follow;
+use crate::shared::Shared;
 use crate::{FlowError, States, Status};
 
 /// A run of a workflow: a name, an overall context, and items. Cheap to clone; dropping it changes nothing.
