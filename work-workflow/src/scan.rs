@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use work_core::store::{Inspect, JobFilter, StoredJob};
+use work_core::store::{Inspect, JobFilter, Order, StoredJob};
 use work_core::{JobId, JobState, StoreError};
 
 use crate::envelope::{Went, Whole};
@@ -18,7 +18,7 @@ const PAGE: usize = 1_000;
 pub(crate) async fn all(store: &dyn Inspect, filter: JobFilter) -> Result<Vec<StoredJob>, StoreError> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = store.list(filter.clone(), after, PAGE).await?;
+        let page = store.list(filter.clone(), Order::OldestFirst, after, PAGE).await?;
         found.extend(page.jobs);
         after = page.next;
         if after.is_none() {
@@ -52,10 +52,10 @@ pub(crate) async fn items(store: &dyn Inspect, graph: &Graph, run: &LiveRun) -> 
     }
     for state in 0..seen.states.len() {
         let queue = names::queue(&graph.name, run.name(), &seen.states[state].name);
-        let filter = JobFilter { queue: Some(queue), ..JobFilter::default() };
+        let filter = JobFilter::all().queue(queue);
         let mut after = None;
         loop {
-            let page = store.list(filter.clone(), after, PAGE).await?;
+            let page = store.list(filter.clone(), Order::OldestFirst, after, PAGE).await?;
             page.jobs.iter().for_each(|job| seen.add(state, job));
             after = page.next;
             if after.is_none() {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use work_core::runner::Runner;
-use work_core::store::{CancelOutcome, Inspect, JobFilter, NewJob, StoredJob};
+use work_core::store::{CancelOutcome, Inspect, JobFilter, NewJob, Retention, StoredJob};
 use work_core::{Clock, DEFAULT_MAX_ARGS, Job, JobId, JobState, Queue, Router, StoreError};
 
 use crate::FlowError;
@@ -85,6 +85,8 @@ impl Shared {
             .queues([names::control(&self.live.graph.name)])
             .lease_for(self.lease_for)
             .grace(self.grace)
+            // What a run knows of itself is its ended jobs: they are deleted with the run, not by age.
+            .retention(Retention::FOREVER)
             .max_crashes(self.max_crashes)
             .clock(self.clock.clone())
     }
@@ -159,8 +161,8 @@ impl Shared {
 
     /// The records of runs and pauses.
     pub(crate) async fn records(&self) -> Result<Vec<StoredJob>, StoreError> {
-        let queue = Some(names::control(&self.live.graph.name));
-        let filter = JobFilter { queue, state: Some(JobState::Available), ..JobFilter::default() };
+        let queue = names::control(&self.live.graph.name);
+        let filter = JobFilter::all().queue(queue).state(JobState::Available);
         scan::all(&*self.store, filter).await
     }
 
@@ -179,8 +181,8 @@ impl Shared {
         };
         let mut unknown = Vec::new();
         for name in states.iter().filter(|name| graph.index(name).is_none()) {
-            let queue = Some(names::queue(&graph.name, &record.run, name));
-            let waiting = self.store.counts(JobFilter { queue, ..JobFilter::default() }).await?.open();
+            let queue = names::queue(&graph.name, &record.run, name);
+            let waiting = self.store.counts(JobFilter::all().queue(queue)).await?.open();
             if waiting > 0 {
                 tracing::warn!(
                     workflow = graph.name,
@@ -235,7 +237,7 @@ impl Shared {
             let mut found = Vec::new();
             for (state, queue) in run.queues.iter().enumerate() {
                 for open in [JobState::Available, JobState::Running] {
-                    let filter = JobFilter { queue: Some(queue.clone()), state: Some(open), ..JobFilter::default() };
+                    let filter = JobFilter::all().queue(queue.clone()).state(open);
                     let jobs = scan::all(&*self.store, filter).await?;
                     found.extend(jobs.iter().map(|job| (state, job.job.parts.id)));
                 }
@@ -264,7 +266,7 @@ impl Shared {
         let unknown: Vec<Queue> =
             lock(&run.unknown).iter().map(|name| names::queue(&self.live.graph.name, run.name(), name)).collect();
         for queue in run.queues.iter().chain(&unknown) {
-            let filter = JobFilter { queue: Some(queue.clone()), ..JobFilter::default() };
+            let filter = JobFilter::all().queue(queue.clone());
             if self.store.counts(filter).await?.open() > 0 {
                 return Ok(false);
             }

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use work_core::store::{
-    BoxFuture, CancelOutcome, Inserted, Inspect, LeaseKey, Leased, NewJob, Rescued, Settle, Settled, Settlement, Store,
-    Want,
+    BoxFuture, Inserted, Inspect, LeaseKey, Leased, NewJob, Settle, Settled, Settlement, Store, Want,
 };
 use work_core::{JobId, Queue, StoreError};
 
@@ -275,13 +274,7 @@ impl Store for StateStore {
         Box::pin(self.settle_all(done))
     }
 
-    fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {
-        self.inner.rescue(limit, max_crashes)
-    }
-
-    fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>> {
-        self.inner.cancel(ids)
-    }
+    work_core::forward_upkeep!(self => self.inner);
 
     /// Resolves with the store's own, or when a run comes, goes on, or a limited state has room again.
     fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use work_core::store::{Inspect, JobFilter};
+use work_core::store::{Inspect, JobFilter, Order};
 use work_core::{Attempt, Backoff, JobId, JobState, State};
 use work_sqlite::SqliteStore;
 use work_workflow::{Engine, Item, Next, Phase, Step, Workflow};
@@ -116,10 +116,10 @@ fn recorded(folder: &Path) -> (usize, HashSet<String>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let store = SqliteStore::open(store).await.unwrap();
-            let filter = JobFilter { state: Some(JobState::Completed), ..JobFilter::default() };
+            let filter = JobFilter::all().state(JobState::Completed);
             let mut after = None;
             loop {
-                let page = store.list(filter.clone(), after, 1_000).await.unwrap();
+                let page = store.list(filter.clone(), Order::OldestFirst, after, 1_000).await.unwrap();
                 ids.extend(page.jobs.iter().map(|job| job.job.parts.id.to_string()));
                 after = page.next;
                 if after.is_none() {

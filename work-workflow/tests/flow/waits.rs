@@ -109,11 +109,13 @@ async fn a_signal_that_no_item_waits_for_is_given_up_after_a_week() {
     let engine = Engine::builder(store.clone(), orders()).clock(clock.clone()).build();
     let run = engine.create("r", &()).await.unwrap();
     run.signal(JobId::new(), "payment", &7_u32).await.unwrap();
-    let filter = JobFilter { kind: Some("orders.signal".into()), ..JobFilter::default() };
+    let filter = JobFilter::all().kind("orders.signal");
     let mut states = Vec::new();
     for _ in 0..2 {
         within(engine.run_until(tokio::time::sleep(Duration::from_millis(200)))).await.unwrap();
-        states.push(store.list(filter.clone(), None, 10).await.unwrap().jobs[0].state);
+        states.push(
+            store.list(filter.clone(), work_core::store::Order::OldestFirst, None, 10).await.unwrap().jobs[0].state,
+        );
         clock.advance(Duration::from_secs(7 * 24 * 60 * 60 + 1));
     }
     assert_eq!(states, [JobState::Available, JobState::Discarded]);
