@@ -36,8 +36,17 @@ impl Session {
 
     /// One round trip, and a transaction of its own unless one is open.
     pub(crate) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        self.guarded(self.ask(sql, params)).await
+    }
+
+    /// As [`query`](Self::query), planned for these values and for the tables as they are now: for what people ask for.
+    pub(crate) async fn query_anew(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        self.guarded(self.connected().client.query_typed(sql, params)).await
+    }
+
+    async fn guarded(&self, ask: impl Future<Output = Result<Vec<Row>, Error>>) -> Result<Vec<Row>, Error> {
         let before = self.dirty.swap(true, Ordering::Relaxed);
-        let answer = self.ask(sql, params).await;
+        let answer = ask.await;
         // A connection that was lost may not know it yet.
         let lost = answer.as_ref().is_err_and(|error| refusal(error).is_none());
         self.dirty.store(before || lost, Ordering::Relaxed);
