@@ -95,30 +95,35 @@ fn by_queue(filter: &JobFilter) -> bool {
         && filter.states.iter().any(dead)
 }
 
-/// By state, if an index has all of them; otherwise both tables are read in order.
+/// Those that run are few: all of them, and then the page.
+const RUNNING: &str = "SELECT seq FROM (SELECT seq FROM work.jobs WHERE state = 'running' OFFSET 0) AS running
+    WHERE seq AFTER $1 ORDER BY seq WAY LIMIT $2";
+
+const WAITING: &str = "SELECT seq FROM work.jobs WHERE state = 'available' AND seq AFTER $1 ORDER BY seq WAY LIMIT $2";
+
+const ENDED: &str = "SELECT seq FROM work.history WHERE seq AFTER $1 ORDER BY seq WAY LIMIT $2";
+
+/// By state, where an index tells.
 fn arms(filter: &JobFilter, waiting_are_known: bool) -> Vec<String> {
-    let page = "AND seq AFTER $1 ORDER BY seq WAY LIMIT $2";
-    let all = |table: &str| format!("SELECT seq FROM work.{table} WHERE seq AFTER $1 ORDER BY seq WAY LIMIT $2");
-    if filter.states.is_empty() || filter.states.contains(&JobState::Completed) {
-        let ended = !filter.states.is_empty() && filter.states.iter().all(|state| state.is_terminal());
-        return if ended { vec![all("history")] } else { vec![all("jobs"), all("history")] };
-    }
+    let wanted = |state: JobState| filter.states.is_empty() || filter.states.contains(&state);
     let mut arms = Vec::new();
-    for state in &filter.states {
-        match state {
-            JobState::Available if waiting_are_known => {}
-            JobState::Available => arms.push(all("jobs")),
-            // Those that run are few: all of them, and then the page.
-            JobState::Running => arms.push(format!(
-                "SELECT seq FROM (SELECT seq FROM work.jobs WHERE state = 'running' OFFSET 0) AS running
-                 WHERE true {page}"
-            )),
-            dead if by_queue(filter) => {
-                arms.extend((0..filter.queues.len()).map(|n| {
-                    format!("SELECT seq FROM work.history WHERE state = '{dead}' AND queue = ${} {page}", n + 3)
-                }))
-            }
-            dead => arms.push(format!("SELECT seq FROM work.history WHERE state = '{dead}' {page}")),
+    if wanted(JobState::Running) {
+        arms.push(RUNNING.to_owned());
+    }
+    if wanted(JobState::Available) && !waiting_are_known {
+        arms.push(WAITING.to_owned());
+    }
+    if wanted(JobState::Completed) {
+        arms.push(ENDED.to_owned());
+        return arms;
+    }
+    for dead in [JobState::Discarded, JobState::Cancelled].into_iter().filter(|state| wanted(*state)) {
+        let page = "AND seq AFTER $1 ORDER BY seq WAY LIMIT $2";
+        let part = format!("SELECT seq FROM work.history WHERE state = '{dead}'");
+        if by_queue(filter) {
+            arms.extend((0..filter.queues.len()).map(|n| format!("{part} AND queue = ${} {page}", n + 3)));
+        } else {
+            arms.push(format!("{part} {page}"));
         }
     }
     arms

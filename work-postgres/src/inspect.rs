@@ -27,11 +27,11 @@ pub(crate) fn list<'c>(session: &'c Session, wanted: &'c Search) -> BoxFuture<'c
     })
 }
 
+/// Where the next page starts, if there is one.
+type After = Option<i64>;
+
 /// Who the jobs of a page are.
-pub(crate) fn ids<'c>(
-    session: &'c Session,
-    wanted: &'c Search,
-) -> BoxFuture<'c, Result<(Vec<JobId>, Option<i64>), Error>> {
+pub(crate) fn ids<'c>(session: &'c Session, wanted: &'c Search) -> BoxFuture<'c, Result<(Vec<JobId>, After), Error>> {
     Box::pin(async move {
         let Found { jobs, next } = search(session, wanted).await?;
         Ok((jobs.into_iter().map(|job| job.job.parts.id).collect(), next))
@@ -42,7 +42,7 @@ pub(crate) fn ids<'c>(
 pub(crate) fn count_page<'c>(
     session: &'c Session,
     wanted: &'c Search,
-) -> BoxFuture<'c, Result<(Counts, Option<i64>), Error>> {
+) -> BoxFuture<'c, Result<(Counts, After), Error>> {
     Box::pin(async move {
         let mut counts = Counts::default();
         if wanted.filter.args.is_empty() {

@@ -97,11 +97,13 @@ async fn fire_one(session: &Session, due: &Firing) -> Result<Fired, Error> {
 }
 
 /// Answers whether it was at work before.
+#[expect(clippy::ptr_arg, reason = "what a call is given is a value of its own")]
 pub(crate) fn pause<'c>(session: &'c Session, name: &'c String) -> BoxFuture<'c, Result<bool, Error>> {
     Box::pin(by_name_and_time(session, &session.shared.sql.pause_schedule, name))
 }
 
 /// Answers whether it was paused.
+#[expect(clippy::ptr_arg, reason = "what a call is given is a value of its own")]
 pub(crate) fn resume<'c>(session: &'c Session, name: &'c String) -> BoxFuture<'c, Result<bool, Error>> {
     Box::pin(by_name_and_time(session, &session.shared.sql.resume_schedule, name))
 }
@@ -113,6 +115,7 @@ async fn by_name_and_time(session: &Session, sql: &str, name: &str) -> Result<bo
 }
 
 /// Answers whether there was one.
+#[expect(clippy::ptr_arg, reason = "what a call is given is a value of its own")]
 pub(crate) fn remove<'c>(session: &'c Session, name: &'c String) -> BoxFuture<'c, Result<bool, Error>> {
     Box::pin(async move {
         let params: [Param<'_>; 1] = [(&&*text(name), Type::TEXT)];

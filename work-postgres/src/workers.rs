@@ -35,6 +35,7 @@ pub(crate) fn beat<'c>(session: &'c Session, worker: &'c WorkerInfo) -> BoxFutur
     })
 }
 
+#[expect(clippy::ptr_arg, reason = "what a call is given is a value of its own")]
 pub(crate) fn leave<'c>(session: &'c Session, worker: &'c String) -> BoxFuture<'c, Result<(), Error>> {
     Box::pin(async move {
         let params: [Param<'_>; 1] = [(&&*text(worker), Type::TEXT)];

@@ -400,12 +400,17 @@ END $$;
 
 DROP VIEW work.all_jobs;
 
--- Every job, for people to look at.
+-- Every job, for people to look at. Those that wait and those that run apart, since each have an index.
 CREATE VIEW work.all_jobs AS
     SELECT seq, id, state, queue, kind, priority, scheduled_at, created_at, NULL::timestamptz AS finished_at, attempt,
         max_attempts, crashes, status, worker, lease_until, cancel_requested, progress, progress_at, fence, timeout_ms,
         expires_at, unique_key, unique_scope, headers, tags, args, NULL::bytea AS output
-    FROM work.jobs
+    FROM work.jobs WHERE state = 'available'
+    UNION ALL
+    SELECT seq, id, state, queue, kind, priority, scheduled_at, created_at, NULL, attempt,
+        max_attempts, crashes, status, worker, lease_until, cancel_requested, progress, progress_at, fence, timeout_ms,
+        expires_at, unique_key, unique_scope, headers, tags, args, NULL
+    FROM work.jobs WHERE state = 'running'
     UNION ALL
     SELECT seq, id, state, queue, kind, priority, scheduled_at, created_at, finished_at, attempt,
         max_attempts, crashes, status, worker, NULL, false, progress, progress_at, fence, timeout_ms,

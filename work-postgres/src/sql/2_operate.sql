@@ -1,12 +1,12 @@
--- What people look through and act on. Nothing here is in the way of a job without tags, progress or errors, but for the
--- index of `seq`, by which lists are read.
+-- What people look through and act on. Nothing here is in the way of a job without tags, progress or errors, but for one
+-- index, by which lists are read. A job leaves it when it is leased: those that run are few, and found by their leases.
 
 -- A JSON array of texts, for who reads the row; the table `tags` is for who looks for one.
 ALTER TABLE work.jobs ADD COLUMN tags text, ADD COLUMN progress real, ADD COLUMN progress_at timestamptz;
 ALTER TABLE work.history ADD COLUMN worker text, ADD COLUMN tags text, ADD COLUMN progress real,
     ADD COLUMN progress_at timestamptz;
 
-CREATE INDEX jobs_seq ON work.jobs (seq);
+CREATE INDEX jobs_waiting ON work.jobs (seq) WHERE state = 'available';
 CREATE INDEX jobs_stops ON work.jobs (id) WHERE cancel_requested;
 
 -- What ended badly. An index of what ended well would cost every job.
