@@ -122,6 +122,10 @@ impl Drop for Waiting<'_> {
 }
 
 impl SqliteStore {
+    /// The version of the tables that this program knows: a file of an earlier one is brought up to date when it is opened,
+    /// a file of a later one is refused.
+    pub const SCHEMA_VERSION: i64 = crate::migrate::VERSION;
+
     /// Opens a file with the default settings; it is made if it is not there.
     ///
     /// # Errors
