@@ -26,7 +26,8 @@ pub(crate) async fn run(args: &BenchArgs, global: &Global, out: &mut Out) -> Res
     temporary.cleanup.run().await?;
     let (inserted, drained) = measured?;
     let rate = |time: Duration| rate(args.jobs, time);
-    let line = |what: &str, time| format!("{what:<8} {:>10.0} jobs a second   {} in {}", rate(time), args.jobs, rough(time));
+    let line =
+        |what: &str, time| format!("{what:<8} {:>10.0} jobs a second   {} in {}", rate(time), args.jobs, rough(time));
     let answer = json!({
         "store": url.kind(), "jobs": args.jobs,
         "insert_ms": millis(inserted), "insert_per_second": rate(inserted).round(),
@@ -56,7 +57,10 @@ async fn measure(store: &Arc<dyn Inspect>, jobs: u64) -> Result<(Duration, Durat
     let report = runner.run_until(empty).await.map_err(|error| CliError::failed(error.to_string()))?;
     let drained = start.elapsed();
     if report.performed < jobs {
-        return Err(CliError::failed(format!("only {} of {jobs} jobs were performed; look at the disk", report.performed)));
+        return Err(CliError::failed(format!(
+            "only {} of {jobs} jobs were performed; look at the disk",
+            report.performed
+        )));
     }
     Ok((inserted, drained))
 }

@@ -16,6 +16,7 @@ mod redact;
 mod schedules;
 mod session;
 mod stats;
+#[cfg_attr(not(all(feature = "sqlite", feature = "postgres")), allow(dead_code, reason = "what a kind of store needs"))]
 mod store;
 mod table;
 mod text;
@@ -26,6 +27,7 @@ mod workers;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use tokio::runtime::Builder;
@@ -53,10 +55,17 @@ pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Exit
     };
     let result = runtime.block_on(async {
         // On a thread of its own, so that an interruption is heard while it waits for a slow reader.
-        let task = tokio::spawn(dispatch(cli));
+        let mut task = tokio::spawn(dispatch(cli));
         tokio::select! {
-            ended = task => ended.unwrap_or_else(|error| Err(CliError::failed(format!("a bug in this program: {error}")))),
-            _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted),
+            ended = &mut task => {
+                ended.unwrap_or_else(|error| Err(CliError::failed(format!("a bug in this program: {error}"))))
+            }
+            _ = tokio::signal::ctrl_c() => {
+                task.abort();
+                // So that a temporary store is thrown away, unless it hangs.
+                let _ = tokio::time::timeout(Duration::from_secs(1), task).await;
+                Err(CliError::Interrupted)
+            }
         }
     });
     runtime.shutdown_background();

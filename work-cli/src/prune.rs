@@ -24,7 +24,8 @@ pub(crate) async fn run(args: &PruneArgs, session: &Session, out: &mut Out) -> R
     let matched: u64 = counts.iter().map(|(_, count)| count).sum();
     let each: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let what = format!("forget {} ({})", count_of(matched, "job"), each.join(", "));
-    let answer = |forgotten: u64| json!({ "matched": matched, "forgotten": forgotten, "dry_run": args.consent.dry_run });
+    let answer =
+        |forgotten: u64| json!({ "matched": matched, "forgotten": forgotten, "dry_run": args.consent.dry_run });
     if matched == 0 {
         return out.answer(&answer(0), "no job is that old: nothing to do");
     }

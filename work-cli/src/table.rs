@@ -25,7 +25,7 @@ impl Rows {
             return Ok(());
         }
         let mut table = Table::new();
-        table.load_style(presets::NOTHING.into()).add_rows(rows);
+        table.load_style(presets::NOTHING).add_rows(rows);
         if out.is_terminal() {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         }

@@ -116,7 +116,9 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("2h", 7_200), ("1h30m", 5_400), ("1d", 86_400), ("2w", 1_209_600)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "90", "s", "-1s", "1.5h", "1 h", "2 hours", "9y", "99999999999999999999s", "1h30", "9999999999999999w"] {
+        for text in
+            ["", "90", "s", "-1s", "1.5h", "1 h", "2 hours", "9y", "99999999999999999999s", "1h30", "9999999999999999w"]
+        {
             assert_eq!(duration(text), Err(InvalidTime::Duration), "{text}");
         }
     }
@@ -135,7 +137,9 @@ mod tests {
 
     #[test]
     fn times_are_told_by_their_two_largest_units() {
-        for (millis, text) in [(5, "5ms"), (12_400, "12s"), (62_000, "1m 2s"), (3_600_000, "1h"), (273_600_000, "3d 4h")] {
+        for (millis, text) in
+            [(5, "5ms"), (12_400, "12s"), (62_000, "1m 2s"), (3_600_000, "1h"), (273_600_000, "3d 4h")]
+        {
             assert_eq!(rough(Duration::from_millis(millis)), text);
         }
         let now = instant("2026-11-21").unwrap();

@@ -9,7 +9,7 @@ const STEPS: &[&str] =
     &[include_str!("sql/1_jobs.sql"), concat!(include_str!("sql/2_operate.sql"), "\n", include_str!("sql/2_jobs.sql"))];
 
 /// The newest version that this program knows.
-const VERSION: i64 = STEPS.len() as i64;
+pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
 /// What is opened.
 pub(crate) struct Target<'t> {

@@ -35,7 +35,8 @@ async fn clock(session: &Session, workers: &[WorkerInfo]) -> Result<Check, CliEr
     let newest = session.store.list(JobFilter::all(), Order::NewestFirst, None, 1).await?;
     let now = session.now();
     let made = newest.jobs.iter().map(|job| ("the newest job was made".to_owned(), job.created_at));
-    let beats = workers.iter().map(|worker| (format!("worker {} was heard of", one_line(&worker.id)), worker.last_beat));
+    let beats =
+        workers.iter().map(|worker| (format!("worker {} was heard of", one_line(&worker.id)), worker.last_beat));
     let ahead = |at: DateTime<Utc>| (at - now > SKEW).then(|| (at - now).to_std().unwrap_or_default());
     Ok(match made.chain(beats).find_map(|(what, at)| ahead(at).map(|by| (what, by))) {
         None => Check::ok("clock", "nothing in the store is ahead of this machine's clock"),
@@ -50,7 +51,8 @@ async fn leases(session: &Session) -> Result<Check, CliError> {
     let (mut after, mut expired, mut running) = (None, 0_u64, 0_u64);
     let latest = session.now() - SKEW;
     loop {
-        let page = session.store.list(JobFilter::all().state(JobState::Running), Order::OldestFirst, after, 500).await?;
+        let page =
+            session.store.list(JobFilter::all().state(JobState::Running), Order::OldestFirst, after, 500).await?;
         running += page.jobs.len() as u64;
         expired += page.jobs.iter().filter(|job| job.lease_until.is_some_and(|until| until < latest)).count() as u64;
         after = page.next;
@@ -105,7 +107,11 @@ fn oldest(queues: &[QueueInfo]) -> Check {
             if time < LONG {
                 return Check::ok("ready", found);
             }
-            Check::warn("ready", found, format!("more workers or slots are needed; see `work jobs list --queue {queue} --oldest`"))
+            Check::warn(
+                "ready",
+                found,
+                format!("more workers or slots are needed; see `work jobs list --queue {queue} --oldest`"),
+            )
         }
     }
 }
@@ -115,7 +121,8 @@ async fn dead(session: &Session) -> Result<Check, CliError> {
     Ok(match counts.of(JobState::Discarded) {
         0 => Check::ok("dead letters", "none"),
         count => {
-            let mend = "see `work jobs list --state discarded`, mend the cause, then `work jobs retry --state discarded`";
+            let mend =
+                "see `work jobs list --state discarded`, mend the cause, then `work jobs retry --state discarded`";
             Check::warn("dead letters", count_of(count, "job"), mend)
         }
     })
@@ -125,7 +132,8 @@ async fn schedules(session: &Session) -> Result<Check, CliError> {
     let schedules = session.store.schedules().await?;
     let unread = schedules.iter().find(|schedule| schedule.schedule().is_err());
     if let Some(schedule) = unread {
-        let found = format!("the times of {} are not understood: {}", one_line(&schedule.name), one_line(&schedule.schedule));
+        let found =
+            format!("the times of {} are not understood: {}", one_line(&schedule.name), one_line(&schedule.schedule));
         return Ok(Check::fail("schedules", found, "start the newest version of the program that keeps it"));
     }
     let paused = schedules.iter().filter(|schedule| schedule.paused_at.is_some()).count();

@@ -193,6 +193,7 @@ async fn run_all_now(filter: JobFilter, limit: usize, session: &Session) -> Resu
 
 /// `12 jobs (10 discarded, 2 cancelled)`.
 fn described(counts: &Counts) -> String {
-    let states: Vec<String> = counts.0.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{n} {state}")).collect();
+    let states: Vec<String> =
+        counts.0.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{n} {state}")).collect();
     format!("{} ({})", count_of(counts.total(), "job"), states.join(", "))
 }

@@ -24,7 +24,9 @@ pub(super) async fn run(args: EditArgs, session: &Session, out: &mut Out) -> Res
     out.answer(&json!({ "id": id, "outcome": "edited", "retried": retried }), &format!("{id} edited{then}"))?;
     let ended = session.store.get(id).await?.is_some_and(|job| job.state.is_terminal());
     if args.retry && !retried && ended {
-        return Err(CliError::failed(format!("{id} has the new arguments, but was not retried: it ended well, or its key is taken")));
+        return Err(CliError::failed(format!(
+            "{id} has the new arguments, but was not retried: it ended well, or its key is taken"
+        )));
     }
     if ended {
         out.note("It has ended: `work jobs retry` tries it again.");

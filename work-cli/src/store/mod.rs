@@ -33,7 +33,6 @@ pub(crate) struct Temporary {
 /// What is left of a temporary store.
 pub(crate) enum Cleanup {
     Folder(tempfile::TempDir),
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a server has schemas"))]
     Schema { url: String, schema: String },
 }
 
@@ -54,12 +53,16 @@ impl StoreUrl {
     /// The store that a call means: by `--store`, or the environment.
     pub(crate) fn of(global: &Global) -> Result<Self, CliError> {
         let var = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-        let (from, url) = [("--store", global.store.clone()), ("WORK_STORE", var("WORK_STORE")), ("DATABASE_URL", var("DATABASE_URL"))]
-            .into_iter()
-            .find_map(|(from, url)| url.map(|url| (from, url)))
-            .ok_or_else(|| {
-                CliError::usage(format!("which store? Give --store, or set WORK_STORE or DATABASE_URL; {ACCEPTED}"))
-            })?;
+        let (from, url) = [
+            ("--store", global.store.clone()),
+            ("WORK_STORE", var("WORK_STORE")),
+            ("DATABASE_URL", var("DATABASE_URL")),
+        ]
+        .into_iter()
+        .find_map(|(from, url)| url.map(|url| (from, url)))
+        .ok_or_else(|| {
+            CliError::usage(format!("which store? Give --store, or set WORK_STORE or DATABASE_URL; {ACCEPTED}"))
+        })?;
         Self::parse(&url, &global.schema).map_err(|why| CliError::usage(format!("{from}: {why}")))
     }
 
@@ -188,7 +191,7 @@ impl StoreUrl {
         }
     }
 
-    #[cfg_attr(all(feature = "sqlite", feature = "postgres"), expect(dead_code, reason = "everything is there"))]
+    #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
     fn left_out(&self) -> CliError {
         let kind = self.kind();
         CliError::usage(format!("this program was built without {kind} stores; build it with the feature `{kind}`"))
@@ -230,7 +233,9 @@ mod tests {
 
     #[test]
     fn a_url_says_what_kind_of_store_it_is() {
-        for (url, path) in [("sqlite:jobs.db", "jobs.db"), ("sqlite://a/b.db", "a/b.db"), ("sqlite:///a/b.db", "/a/b.db")] {
+        for (url, path) in
+            [("sqlite:jobs.db", "jobs.db"), ("sqlite://a/b.db", "a/b.db"), ("sqlite:///a/b.db", "/a/b.db")]
+        {
             assert_eq!(StoreUrl::parse(url, "work"), Ok(StoreUrl::Sqlite(path.into())), "{url}");
         }
         let postgres = StoreUrl::parse("postgres://ann:s3cret@host/db", "work").unwrap();
@@ -240,7 +245,17 @@ mod tests {
 
     #[test]
     fn a_bad_url_names_what_is_accepted_and_no_password() {
-        for url in ["", "jobs.db", "mysql://ann:s3cret@h/db", "ann:s3cret@h", "s3cret@h", "sqlite:", "sqlite::memory:", "sqlite:a?mode=rw", "postgres:db"] {
+        for url in [
+            "",
+            "jobs.db",
+            "mysql://ann:s3cret@h/db",
+            "ann:s3cret@h",
+            "s3cret@h",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:a?mode=rw",
+            "postgres:db",
+        ] {
             let why = StoreUrl::parse(url, "work").unwrap_err();
             assert!(why.contains("sqlite:jobs.db") && why.contains("postgres://") && !why.contains("s3cret"), "{why}");
         }

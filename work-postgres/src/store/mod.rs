@@ -123,6 +123,10 @@ impl Job {
 }
 
 impl PostgresStore {
+    /// The version of the tables that this program knows: those of an earlier one are brought up to date when the store is
+    /// opened, those of a later one are refused.
+    pub const SCHEMA_VERSION: i64 = crate::migrate::VERSION;
+
     /// Connects with the default settings: `postgres://user@host:5432/database`, and the schema `work`.
     ///
     /// # Errors

@@ -1,0 +1,11 @@
+//! The command on real SQLite files, as people and scripts call it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+mod bulk;
+mod calls;
+mod jobs;
+mod operate;
+mod place;
+mod streams;
+mod unusable;
