@@ -1,10 +1,12 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use work_core::runner::Runner;
-use work_core::store::{Inspect, JobFilter, NewJob};
+use work_core::store::{Inspect, NewJob};
 use work_core::{Job, Router};
 
 use crate::cli::{BenchArgs, Global};
@@ -48,13 +50,18 @@ async fn measure(store: &Arc<dyn Inspect>, jobs: u64) -> Result<(Duration, Durat
     }
     let inserted = start.elapsed();
     let start = Instant::now();
-    let empty = async {
-        while store.counts(JobFilter::all()).await.is_ok_and(|counts| counts.open() > 0) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    let (done, all_done) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
+    let noop = {
+        let all_done = all_done.clone();
+        move || {
+            if done.fetch_add(1, Ordering::Relaxed) + 1 == jobs {
+                all_done.notify_one();
+            }
+            std::future::ready(())
         }
     };
-    let runner = Runner::new(store.clone(), Router::new().route("noop", async || {}));
-    let report = runner.run_until(empty).await.map_err(|error| CliError::failed(error.to_string()))?;
+    let runner = Runner::new(store.clone(), Router::new().route("noop", noop));
+    let report = runner.run_until(all_done.notified()).await.map_err(|error| CliError::failed(error.to_string()))?;
     let drained = start.elapsed();
     if report.performed < jobs {
         return Err(CliError::failed(format!(

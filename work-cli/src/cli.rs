@@ -312,4 +312,17 @@ mod tests {
     fn the_commands_are_well_made() {
         super::Cli::command().debug_assert();
     }
+
+    #[test]
+    fn the_guide_shows_every_command() {
+        let guide = include_str!("../../docs/operations.md");
+        for group in super::Cli::command().get_subcommands() {
+            let whole = format!("work {}", group.get_name());
+            let inner = group.get_subcommands().map(|one| format!("{whole} {}", one.get_name()));
+            let names: Vec<String> = if group.has_subcommands() { inner.collect() } else { vec![whole.clone()] };
+            for name in names {
+                assert!(guide.contains(&name), "{name} is not in docs/operations.md");
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use work_core::store::{AttemptRecord, StoredJob};
 
 use crate::time::rfc3339;
 
-/// A job as `--json` prints it: the names and their order are part of the interface.
+/// A job as `--json` prints it: the names are part of the interface.
 #[derive(Debug, Serialize)]
 pub(crate) struct JobJson<'j> {
     id: String,
@@ -115,7 +115,20 @@ fn raw(json: &[u8]) -> Box<RawValue> {
 
 #[cfg(test)]
 mod tests {
-    use super::raw;
+    use work_core::store::StoredJob;
+    use work_core::{Clock, Job};
+
+    use super::{JobJson, raw};
+
+    #[test]
+    fn the_guide_names_every_field() {
+        let guide = include_str!("../../docs/operations.md");
+        let job = StoredJob::new(Job::new("k", ()).into_stored(100).unwrap(), Clock::system().now());
+        let printed = serde_json::to_value(JobJson::in_full(&job)).unwrap();
+        for name in printed.as_object().unwrap().keys() {
+            assert!(guide.contains(&format!("`{name}`")), "{name} is not in docs/operations.md");
+        }
+    }
 
     #[test]
     fn json_stays_as_it_is_but_on_one_line() {

@@ -112,3 +112,9 @@ async fn command(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Command::Prune(args) => prune::run(&args, &Session::open(&global).await?, out).await,
     }
 }
+
+/// The guide of the repository to this command, so that its links are checked.
+pub mod _documentation {
+    #[doc = include_str!("../../docs/operations.md")]
+    pub mod operations {}
+}

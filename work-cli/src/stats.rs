@@ -32,7 +32,8 @@ impl Stats {
         let slots: usize = self.workers.iter().map(|worker| worker.slots).sum();
         let running: usize = self.workers.iter().map(|worker| worker.running).sum();
         let workers = crate::text::count_of(self.workers.len() as u64, "worker");
-        format!("{workers}, {running} jobs held for {slots} slots")
+        let held = crate::text::count_of(running as u64, "job");
+        format!("{workers}, {held} held for {slots} slots")
     }
 
     fn to_json(&self, session: &Session) -> Value {

@@ -18,16 +18,33 @@ const LONG: Duration = Duration::from_secs(5 * 60);
 /// How far two clocks may be apart.
 const SKEW: TimeDelta = TimeDelta::seconds(5);
 
-pub(super) async fn checks(session: &Session) -> Result<Vec<Check>, CliError> {
-    let workers = session.store.workers().await?;
-    let queues = session.store.queues().await?;
-    let mut checks = vec![clock(session, &workers).await?, leases(session).await?, up(&workers)];
-    checks.extend(paused(&queues));
-    checks.extend(undrained(&queues, &workers));
-    checks.push(oldest(&queues));
-    checks.push(dead(session).await?);
-    checks.push(schedules(session).await?);
-    Ok(checks)
+/// What cannot be looked at is a check that failed, and the others go on.
+pub(super) async fn checks(session: &Session) -> Vec<Check> {
+    let or_fail = |name, check: Result<Check, CliError>| check.unwrap_or_else(|error| failed(name, &error));
+    let mut checks = Vec::new();
+    let workers = session.store.workers().await;
+    match &workers {
+        Ok(workers) => checks.push(up(workers)),
+        Err(error) => checks.push(failed("workers", error)),
+    }
+    let workers = workers.unwrap_or_default();
+    checks.push(or_fail("clock", clock(session, &workers).await));
+    checks.push(or_fail("leases", leases(session).await));
+    match session.store.queues().await {
+        Ok(queues) => {
+            checks.extend(paused(&queues));
+            checks.extend(undrained(&queues, &workers));
+            checks.push(oldest(&queues));
+        }
+        Err(error) => checks.push(failed("queues", &error)),
+    }
+    checks.push(or_fail("dead letters", dead(session).await));
+    checks.push(or_fail("schedules", schedules(session).await));
+    checks
+}
+
+fn failed(name: &'static str, error: &dyn std::fmt::Display) -> Check {
+    Check::fail(name, format!("cannot be looked at: {error}"), "see the log of the store")
 }
 
 /// What lies in the future was written by a clock that is ahead of this one.
@@ -63,7 +80,7 @@ async fn leases(session: &Session) -> Result<Check, CliError> {
     Ok(if expired == 0 {
         Check::ok("leases", format!("{} running, no lease has expired", count_of(running, "job")))
     } else {
-        let found = format!("{expired} of {} have a lease that has expired", count_of(running, "running job"));
+        let found = format!("{} expired, of {} running", count_of(expired, "lease"), count_of(running, "job"));
         Check::warn("leases", found, "a worker died: start one, and it takes them over within seconds")
     })
 }

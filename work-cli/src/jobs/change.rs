@@ -96,11 +96,14 @@ async fn named(verb: Verb, args: &ChangeArgs, session: &Session, out: &mut Out) 
         };
         out.answer(&json!({ "id": id, "outcome": outcome }), &text)?;
     }
+    if args.consent.dry_run {
+        out.note("Nothing was done.");
+    }
     problem.map_or(Ok(()), Err)
 }
 
 async fn look(id: JobId, session: &Session) -> Result<Done, StoreError> {
-    Ok(session.store.get(id).await?.map_or(Done::NotFound, |_| Done::Changed("found; nothing was done")))
+    Ok(session.store.get(id).await?.map_or(Done::NotFound, |_| Done::Changed("found")))
 }
 
 async fn one(verb: Verb, id: JobId, session: &Session) -> Result<Done, StoreError> {

@@ -26,7 +26,8 @@ pub(super) async fn run(args: EnqueueArgs, session: &Session, out: &mut Out) -> 
         }
         None => return Err(CliError::failed("the store gave no answer; look with `work jobs list`")),
     }
-    let workers = session.store.workers().await?;
+    // The job is there: what cannot be looked up is left unsaid.
+    let workers = session.store.workers().await.unwrap_or_default();
     let drained: Vec<&str> = workers.iter().flat_map(|worker| &worker.queues).map(work_core::Queue::as_str).collect();
     if !drained.is_empty() && !drained.contains(&queue.as_str()) {
         let meant = text::did_you_mean(queue.as_str(), drained);

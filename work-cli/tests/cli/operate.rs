@@ -131,7 +131,7 @@ async fn doctor_names_what_is_wrong_and_what_to_do() {
     ago("jobs", "scheduled_at", waits, -3_600_000);
     let said = place.work(&["doctor"]).ok();
     for part in [
-        "[warn] leases: 1 of 1 running job have a lease that has expired",
+        "[warn] leases: 1 lease expired, of 1 job running",
         "[warn] ready: the oldest job that is due waits 1h",
         "[warn] dead letters: 1 job; see `work jobs list --state discarded`",
         "[warn] workers: none was heard of in the last minute; start",
