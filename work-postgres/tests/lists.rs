@@ -71,7 +71,7 @@ async fn a_page_of_any_filter_stays_quick_with_many_jobs() {
         all().queue("rare"),
         all().state(JobState::Discarded),
         all().tag("few"),
-        all().created(..chrono::Utc::now()),
+        all().created(..work_core::Clock::system().now()),
     ] {
         let start = Instant::now();
         let total = store.counts(filter.clone()).await.unwrap().total();
