@@ -28,8 +28,7 @@ pub(crate) async fn candidates(session: &Session, search: &Search, look: usize) 
     let filter = &search.filter;
     let mut rows = if !filter.ids.is_empty() {
         let ids: Vec<Uuid> = filter.ids.iter().map(|id| *id.as_uuid()).collect();
-        let arms =
-            ["SELECT seq FROM work.all_jobs WHERE id = ANY ($3) AND seq AFTER $1 ORDER BY seq WAY LIMIT $2".into()];
+        let arms = [BY_ID.to_owned()];
         ask(session, search, look, &arms, &[(&ids, Type::UUID_ARRAY)]).await?
     } else if let Some(tag) = filter.tags.first() {
         let arms = ["SELECT seq FROM work.tags WHERE tag = $3 AND seq AFTER $1 ORDER BY seq WAY LIMIT $2".into()];
@@ -94,6 +93,10 @@ fn by_queue(filter: &JobFilter) -> bool {
         && !filter.states.contains(&JobState::Completed)
         && filter.states.iter().any(dead)
 }
+
+const BY_ID: &str = "SELECT seq FROM (SELECT seq FROM work.jobs WHERE id = ANY ($3)
+    UNION ALL SELECT seq FROM work.history WHERE id = ANY ($3) OFFSET 0) AS named
+    WHERE seq AFTER $1 ORDER BY seq WAY LIMIT $2";
 
 /// Those that run are few: all of them, and then the page.
 const RUNNING: &str = "SELECT seq FROM (SELECT seq FROM work.jobs WHERE state = 'running' OFFSET 0) AS running
