@@ -121,8 +121,8 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// At most so many [default: 100, or all with --json]
-    #[arg(long, value_name = "N", conflicts_with = "all")]
-    pub(crate) limit: Option<usize>,
+    #[arg(long, value_name = "N", conflicts_with = "all", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
     /// All of them, however many
     #[arg(long)]
     pub(crate) all: bool,

@@ -21,7 +21,8 @@ pub(super) async fn run(args: &ListArgs, session: &Session, out: &mut Out) -> Re
     let filter = args.filter.filter(session.now())?;
     let order = if args.oldest { Order::OldestFirst } else { Order::NewestFirst };
     let all = args.all || (out.is_json() && args.limit.is_none());
-    let mut left = if all { usize::MAX } else { args.limit.unwrap_or(100) };
+    let limit = args.limit.map_or(100, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut left = if all { usize::MAX } else { limit };
     let mut rows = Rows::new(HEADINGS);
     let (mut after, mut found) = (None, false);
     while left > 0 {

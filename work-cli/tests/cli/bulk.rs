@@ -70,6 +70,8 @@ async fn a_filter_that_means_nothing_is_refused_and_what_is_accepted_is_named() 
             place.work(&[&["jobs", verb], &filter[..]].concat()).refused(2, why);
         }
     }
+    place.work(&["jobs", "list", "--limit", "0"]).refused(2, "--limit");
+    place.work(&["jobs", "list", "--limit", "1", "--all"]).refused(2, "cannot be used with");
     assert_eq!(place.work(&["jobs", "list", "--json"]).json().len(), 4);
 }
 

@@ -8,4 +8,6 @@ mod jobs;
 mod operate;
 mod place;
 mod streams;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod unusable;
