@@ -154,6 +154,9 @@ fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, ArgsError> {
 /// How many bytes of JSON the arguments of a stored job may have by default: 1 MiB.
 pub const DEFAULT_MAX_ARGS: usize = 1024 * 1024;
 
+/// How many bytes of JSON the output of a stored job may have by default: 1 MiB.
+pub const DEFAULT_MAX_OUTPUT: usize = 1024 * 1024;
+
 /// The deepest nesting that is accepted: half of what the decoder follows.
 pub(crate) const MAX_DEPTH: usize = 64;
 

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::args::ArgsError;
+use crate::compose::{MAX_RESERVED, RESERVED};
 use crate::name::InvalidName;
-use crate::{JobId, Kind};
+use crate::{JobId, Kind, Status};
 
 /// Any error, boxed. What a [`Service`](tower_service::Service) of jobs fails with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -57,6 +58,12 @@ impl InvalidJob {
     pub(crate) fn check_header(name: &str, value: &str) -> Result<(), Self> {
         let why = if name.is_empty() || name.len() > 128 {
             "names have 1 to 128 bytes"
+        } else if name.starts_with(RESERVED) {
+            // JSON that we made or a handler returned: it may have line breaks.
+            if value.len() <= MAX_RESERVED && !value.contains('\0') {
+                return Ok(());
+            }
+            "values of names that begin with `work.` have at most 16 MiB and no U+0000"
         } else if value.len() > 4096 {
             "values have at most 4096 bytes"
         } else if name.chars().chain(value.chars()).any(char::is_control) {
@@ -224,4 +231,26 @@ pub enum WaitError {
     /// The store failed while it was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why there is no output of a job to be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// The job did not end well: it is a dead letter, or was cancelled.
+    #[error("job {id} ended with status {status}: {error}", status = status.code())]
+    Failed {
+        /// Which job.
+        id: JobId,
+        /// How it ended.
+        status: Status,
+        /// What went wrong; empty if nothing was said.
+        error: String,
+    },
+    /// Its output is of another shape.
+    #[error(transparent)]
+    Shape(#[from] ArgsError),
+    /// Its end cannot be waited for.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
 }

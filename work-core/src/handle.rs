@@ -2,7 +2,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Poll_, Poll, Waker};
 
-use crate::error::WaitError;
+use serde::de::DeserializeOwned;
+
+use crate::error::{OutputError, WaitError};
 use crate::store::BoxFuture;
 use crate::worker::Delayed;
 use crate::{Context, JobId, Outcome};
@@ -35,6 +37,12 @@ pub(crate) enum Ticket {
     Context(Context),
     /// A job that is not due yet, for which there is no context.
     Delayed(Arc<Delayed>),
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket(..)")
+    }
 }
 
 impl Ticket {
@@ -88,6 +96,55 @@ impl JobHandle {
             }
             Wait::Store(store) => store.wait(self.id).await,
         }
+    }
+}
+
+impl JobHandle {
+    /// Waits until the job has ended for good, and answers what it returned: `None` if it returned nothing.
+    ///
+    /// ```
+    /// use work_core::{Args, Job, Json, LocalWorker, Router, Worker};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let router = Router::new().route("double", |Args(n): Args<u32>| async move { Json(n * 2) });
+    /// let worker = LocalWorker::new(router);
+    /// assert_eq!(worker.perform(Job::new("double", 21)).await?.output::<u32>().await?, Some(42));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OutputError`]: the job failed or was cancelled, its output is of another shape, or there is no answer to be had.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`outcome`](Self::outcome).
+    pub async fn output<T: DeserializeOwned>(self) -> Result<Option<T>, OutputError> {
+        let id = self.id;
+        let outcome = self.outcome().await?;
+        if outcome.is_completed() {
+            return Ok(outcome.output()?);
+        }
+        let error = outcome.error().map(|error| error.message.clone()).unwrap_or_default();
+        Err(OutputError::Failed { id, status: outcome.status(), error })
+    }
+
+    /// Waits for the outcome, and answers with it the handle of the job that follows in a chain.
+    pub(crate) async fn followed(self, next: Option<JobId>) -> Result<(Outcome, Result<Self, WaitError>), WaitError> {
+        let store = match &self.wait {
+            Wait::Store(store) => Some(store.clone()),
+            Wait::Local(_) => None,
+        };
+        let gone = WaitError::WorkerGone(next.unwrap_or(self.id));
+        let mut outcome = self.outcome().await?;
+        let ticket = outcome.take_next();
+        let handle = next.and_then(|id| match (store, ticket) {
+            (Some(store), _) => Some(Self::stored(id, Accepted::New, store)),
+            (None, ticket) => ticket.map(|ticket| Self::local(id, Accepted::New, ticket)),
+        });
+        Ok((outcome, handle.ok_or(gone)))
     }
 }
 

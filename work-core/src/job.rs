@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::args::{ArgsError, Payload};
+use crate::compose::{ON_ERROR, Packed};
 use crate::error::InvalidJob;
 use crate::store::NewJob;
 use crate::{Context, Kind, Queue, Unique};
@@ -145,6 +146,9 @@ struct Body {
 
 /// The highest number that [`Job::priority`] takes.
 pub const MAX_PRIORITY: u8 = 9;
+
+/// In place of an on-error job that is none.
+const REFUSED: char = '!';
 
 pub(crate) const DEFAULT_PRIORITY: u8 = 5;
 
@@ -289,7 +293,11 @@ impl Job {
             return Err(InvalidJob::out_of_range("tags", format!("of {} names", parts.tags.len()), "at most 16"));
         }
         parts.tags.iter().try_for_each(|tag| crate::name::check("tag", tag))?;
-        parts.headers.iter().try_for_each(|(name, value)| InvalidJob::check_header(name, value))
+        parts.headers.iter().try_for_each(|(name, value)| InvalidJob::check_header(name, value))?;
+        match parts.headers.get(ON_ERROR).and_then(|job| job.strip_prefix(REFUSED)) {
+            Some(why) => Err(InvalidJob::out_of_range("on-error job", format!("({why})"), "a job that a store takes")),
+            None => Ok(()),
+        }
     }
 
     /// The same job as another execution of it starts: with no context yet.
@@ -347,6 +355,40 @@ impl Job {
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.body.parts.headers.insert(name.into(), value.into());
         self
+    }
+
+    /// The job to perform if this one becomes a dead letter: its attempts are used up, or it was discarded. On a store it is
+    /// inserted in the same transaction, and once: a job that is retried by hand and fails again makes no second one. A job
+    /// that is cancelled makes none. Its handler finds out more through [`FailedJob`](crate::FailedJob).
+    ///
+    /// ```
+    /// use work_core::{Classify, FailedJob, Job, JobHandle, LocalWorker, Router, Worker};
+    ///
+    /// async fn fails() -> Result<(), work_core::Classified> {
+    ///     Err("no such account").discard()
+    /// }
+    ///
+    /// async fn report(failed: FailedJob) {
+    ///     assert_eq!((failed.kind.as_str(), failed.error.as_str()), ("fails", "no such account"));
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let worker = LocalWorker::new(Router::new().route("fails", fails).route("report", report));
+    /// worker.perform(Job::new("fails", ()).on_error(Job::new("report", ()))).await?;
+    /// worker.idle().await;
+    /// assert_eq!(worker.counts().submitted, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_error(self, job: Self) -> Self {
+        let packed = Packed::of(job).and_then(|packed| {
+            let json = serde_json::to_string(&packed);
+            json.map_err(|error| InvalidJob::out_of_range("on-error job", error, "a job that has a JSON form"))
+        });
+        // Refused by the verb that takes the job, as every option is.
+        self.header(ON_ERROR, packed.unwrap_or_else(|error| format!("{REFUSED}{error}")))
     }
 
     /// Adds a name that people find it by: letters, digits and `_ . : -`, as in a kind; at most 16 of them.

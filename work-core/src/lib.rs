@@ -4,6 +4,7 @@
 mod args;
 mod classify;
 mod clock;
+mod compose;
 mod concurrent;
 mod context;
 mod error;
@@ -32,12 +33,13 @@ mod timings;
 mod unique;
 mod worker;
 
-pub use args::{ArgsError, DEFAULT_MAX_ARGS, JobArgs};
+pub use args::{ArgsError, DEFAULT_MAX_ARGS, DEFAULT_MAX_OUTPUT, JobArgs};
 pub use classify::{Classified, Classify, Failure};
 pub use clock::Clock;
+pub use compose::{Chain, ChainHandle, ChainOutcome, FailedJob, MAX_CHAIN, PreviousOutput};
 pub use concurrent::{ConcurrentJob, ConcurrentJobBuilder};
 pub use context::Context;
-pub use error::{BoxError, InvalidJob, PerformError, StoreError, StoreFault, WaitError};
+pub use error::{BoxError, InvalidJob, OutputError, PerformError, StoreError, StoreFault, WaitError};
 pub use extract::{Args, Attempt, Extension, FromJob, FromRef, MissingExtension, State};
 pub use handle::{Accepted, JobHandle};
 #[doc(inline)]

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::args::ArgsError;
 use crate::classify::Failure;
+use crate::handle::Ticket;
 use crate::store::ErrorRecord;
 use crate::{BoxError, Job, Status};
 
@@ -39,6 +40,8 @@ struct Detail {
     error: Option<ErrorRecord>,
     directive: Option<Directive>,
     then: Vec<Job>,
+    /// Where the handle of a chain finds its next job, in memory.
+    next: Option<Ticket>,
 }
 
 /// What the handler wants to happen, whatever the status would say.
@@ -178,6 +181,29 @@ impl Outcome {
     /// Takes the follow-up jobs out.
     pub fn take_then(&mut self) -> Vec<Job> {
         self.detail.as_mut().map(|detail| std::mem::take(&mut detail.then)).unwrap_or_default()
+    }
+
+    /// True if a job that ends like this is completed.
+    pub(crate) fn is_completed(&self) -> bool {
+        self.directive().is_none() && self.status().is_complete()
+    }
+
+    /// True if a job that ends like this was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match self.directive() {
+            Some(directive) => directive == Directive::Cancel,
+            None => self.status() == Status::CANCELLED,
+        }
+    }
+
+    pub(crate) fn set_next(&mut self, next: Option<Ticket>) {
+        if next.is_some() {
+            self.detail_mut().next = next;
+        }
+    }
+
+    pub(crate) fn take_next(&mut self) -> Option<Ticket> {
+        self.detail.as_mut()?.next.take()
     }
 
     /// Takes the output and the error out, for a store.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use work_core::store::{CancelOutcome, ErrorRecord, LeaseKey, Rescued};
 use work_core::{JobId, MAX_ATTEMPTS, Status};
 
-use crate::settle::{Ended, end, record};
+use crate::settle::{Ended, end, give_up, record};
 use crate::store::Shared;
 
 const EXTEND: &str = "UPDATE jobs SET lease_until = ?3
@@ -75,12 +75,14 @@ pub(crate) fn rescue(
         let crashes = crashes.clamp(0, i64::from(u32::MAX) - 1) + 1;
         connection.prepare_cached(CRASHED)?.execute([seq, crashes])?;
         let error = ErrorRecord::new("crashed: the attempt ended without a report");
+        if !cancelled && crashes >= i64::from(*max_crashes) {
+            give_up(connection, shared, seq, Status::INTERNAL_ERROR, &error)?;
+            rescued.discarded += 1;
+            continue;
+        }
         record(connection, seq, Status::INTERNAL_ERROR, &error, now)?;
         if cancelled {
             end(connection, seq, Ended::Cancelled, Status::CANCELLED, now)?;
-        } else if crashes >= i64::from(*max_crashes) {
-            end(connection, seq, Ended::Discarded, Status::INTERNAL_ERROR, now)?;
-            rescued.discarded += 1;
         } else {
             connection.prepare_cached(TAKE_BACK)?.execute([seq])?;
             shared.made_available();

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, params};
-use work_core::store::{Fence, Lease, LeaseKey, Leased, Want};
+use work_core::store::{ErrorRecord, Fence, Lease, LeaseKey, Leased, Want};
 use work_core::{DEFAULT_MAX_ATTEMPTS, Queue, Status};
 
 use crate::queues::at_work;
 use crate::row::{self, BadRow, COLUMNS, Stored, WIDTH, instant};
-use crate::settle::{Ended, end, record};
+use crate::settle::give_up;
 use crate::store::Shared;
 
 /// The next level of priority that has jobs. With one level after the other, a million jobs that are due later cost
@@ -108,8 +108,7 @@ impl Leasing<'_> {
         for (seq, BadRow(why)) in bad {
             let mut refund = self.connection.prepare_cached("UPDATE jobs SET attempt = attempt - 1 WHERE seq = ?1")?;
             refund.execute([seq])?;
-            record(self.connection, seq, Status::BAD_REQUEST, &work_core::store::ErrorRecord::new(why), self.now)?;
-            end(self.connection, seq, Ended::Discarded, Status::BAD_REQUEST, self.now)?;
+            give_up(self.connection, self.shared, seq, Status::BAD_REQUEST, &ErrorRecord::new(why))?;
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
-use rusqlite::{CachedStatement, Connection, params};
-use work_core::Status;
-use work_core::store::{ErrorRecord, Settle, Settled, Settlement};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use work_core::store::{ErrorRecord, Settle, Settled, Settlement, on_error_job};
+use work_core::{Kind, Parts, Queue, Status};
 
 use crate::insert::{insert, text_or_bytes};
-use crate::row::millis;
+use crate::row::{id_of, millis};
 use crate::store::Shared;
 
 /// Every settlement goes by row and fence, and only while the row is running. The id is compared too, since SQLite
@@ -100,6 +100,31 @@ impl Ended {
 /// Ends a row that nobody holds.
 pub(crate) fn end(connection: &Connection, seq: i64, state: Ended, status: Status, now: i64) -> rusqlite::Result<()> {
     connection.prepare_cached(END_ROW)?.execute(params![seq, state.name(), status.code(), now]).map(drop)
+}
+
+/// Makes a dead letter of a row whose runner does not say so itself.
+pub(crate) fn give_up(
+    connection: &Connection,
+    shared: &Shared,
+    seq: i64,
+    status: Status,
+    error: &ErrorRecord,
+) -> rusqlite::Result<()> {
+    let now = shared.now();
+    record(connection, seq, status, error, now)?;
+    end(connection, seq, Ended::Discarded, status, now)?;
+    // Most jobs have no headers, and no on-error job.
+    let mut look = connection.prepare_cached(
+        "SELECT id, kind, headers, attempt FROM jobs WHERE seq = ?1 AND headers LIKE '%work.on-error%'",
+    )?;
+    let found = look.query_row([seq], |row| {
+        let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default().to_owned());
+        let mut parts = Parts::new(id_of(row.get_ref(0)?)?, Kind::from(text(1)?), Queue::DEFAULT);
+        parts.headers = serde_json::from_str(&text(2)?).unwrap_or_default();
+        Ok((parts, u32::try_from(row.get::<_, i64>(3)?).unwrap_or_default()))
+    });
+    let job = found.optional()?.and_then(|(parts, attempt)| on_error_job(&parts, status, attempt, error));
+    job.map_or(Ok(()), |job| insert(connection, shared, &[job]).map(drop))
 }
 
 /// Keeps what went wrong in the attempt that the row counts.

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::board::{Board, End, Ending};
+use crate::compose::Following;
 use crate::context::Run;
 use crate::execution::Execution;
 use crate::pool::Execute;
@@ -44,20 +46,41 @@ impl Leases {
         Self { board, routes }
     }
 
-    fn settle(&self, key: LeaseKey, attempt: u32, max_attempts: u32, mut outcome: Outcome) -> Settle {
-        let then = match stored(outcome.take_then()) {
-            Ok(then) => then,
-            Err(error) => {
-                outcome = Outcome::from_error(error);
-                Vec::new()
-            }
-        };
+    /// Decides what becomes of the job, and what follows from that.
+    fn end(&self, key: LeaseKey, (attempt, most): (u32, u32), outcome: Outcome, following: Option<&Following>) -> End {
         let settings = &self.board.settings;
-        let settlement = settings.retry.decide(&outcome, attempt, max_attempts, settings.clock.now());
-        let then = if matches!(settlement, Settlement::Complete { .. }) { then } else { Vec::new() };
+        let (outcome, mut then) = self.followed(outcome, following);
+        let settlement = settings.retry.decide(&outcome, attempt, most, settings.clock.now());
+        if !matches!(settlement, Settlement::Complete { .. }) {
+            then.clear();
+        }
+        let kept = (!self.board.waiters.is_empty()).then(|| outcome.clone());
         let status = outcome.status();
         let error = outcome.into_parts().1.or_else(|| silent_failure(&settlement, status));
-        Settle { key, status, settlement, error, then }
+        if settlement == Settlement::Discard {
+            then.extend(following.and_then(|following| following.failed(status, attempt, error.as_ref())));
+        }
+        End { settle: Settle { key, status, settlement, error, then }, outcome: kept }
+    }
+
+    /// The jobs that follow if this is completed. If they, or the output, cannot be kept, the outcome is another one.
+    fn followed(&self, mut outcome: Outcome, following: Option<&Following>) -> (Outcome, Vec<NewJob>) {
+        let (size, limit) = (outcome.output_json().map_or(0, Bytes::len), self.board.settings.max_output);
+        if size > limit {
+            let why = format!("the output has {size} bytes; at most {limit} are kept: store it elsewhere");
+            return (Outcome::discard(why).with_status(Status::INTERNAL_ERROR), Vec::new());
+        }
+        let mut then = match stored(outcome.take_then()) {
+            Ok(then) => then,
+            Err(error) => return (Outcome::from_error(error), Vec::new()),
+        };
+        if let Some(following) = following.filter(|_| outcome.is_completed()) {
+            match following.next(outcome.output_json()) {
+                Ok(next) => then.extend(next),
+                Err(error) => return (Outcome::discard(error.to_string()), Vec::new()),
+            }
+        }
+        (outcome, then)
     }
 }
 
@@ -88,6 +111,7 @@ impl Execute for Leases {
             let due = lease.job.parts.scheduled_at.map(|due| self.board.settings.clock.now() - due);
             context.start_times(due.and_then(|queued| queued.to_std().ok()).unwrap_or_default());
         }
+        let following = Following::of(&lease.job.parts);
         let mut job = Job::from_stored(lease.job);
         job.set_context(context.clone());
         let started = self.board.settings.ramp.is_some().then(Instant::now);
@@ -101,8 +125,6 @@ impl Execute for Leases {
             self.board.release(key);
             return;
         }
-        let kept = (!self.board.waiters.is_empty()).then(|| outcome.clone());
-        let settle = self.settle(key, attempt, max_attempts, outcome);
-        self.board.end(End { settle, outcome: kept });
+        self.board.end(self.end(key, (attempt, max_attempts), outcome, following.as_deref()));
     }
 }

@@ -30,10 +30,11 @@ use crate::pool::Pool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::compose::MAX_RESERVED;
 use crate::router::Routes;
 use crate::store::Retention;
 use crate::worker::check_range;
-use crate::{Clock, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store};
+use crate::{Clock, DEFAULT_MAX_OUTPUT, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store};
 
 use execute::Leases;
 pub use ramp::Ramp;
@@ -85,6 +86,7 @@ pub(crate) struct Settings {
     timings: bool,
     ramp: Option<Ramp>,
     retention: Retention,
+    max_output: usize,
     /// The version of the program.
     version: String,
     /// Who we are, for people who look at a lease. Each run has a name of its own.
@@ -121,6 +123,7 @@ impl Runner {
             timings: false,
             ramp: None,
             retention: Retention::default(),
+            max_output: DEFAULT_MAX_OUTPUT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker: String::new(),
         };
@@ -164,6 +167,15 @@ impl Runner {
     /// deleted in small batches, a few seconds after the start and then about once a minute.
     pub const fn retention(mut self, keep: Retention) -> Self {
         self.settings.retention = keep;
+        self
+    }
+
+    /// How many bytes of JSON a job may return, at most 16 MiB; by default 1 MiB.
+    ///
+    /// A job that returns more is a dead letter that says so, with status 500. What its handler did has been done: it is not
+    /// performed again by itself, since it would return as much.
+    pub const fn max_output(mut self, bytes: usize) -> Self {
+        self.settings.max_output = bytes;
         self
     }
 
@@ -230,6 +242,9 @@ impl Runner {
         if settings.lease_for < Duration::from_millis(100) {
             let given = format!("{:?}", settings.lease_for);
             return Err(InvalidJob::out_of_range("lease_for", given, "at least 100 ms"));
+        }
+        if settings.max_output > MAX_RESERVED {
+            return Err(InvalidJob::out_of_range("max_output", settings.max_output, "at most 16777216 bytes"));
         }
         if settings.queues.is_empty() {
             return Err(InvalidJob::out_of_range("queues", "of none", "at least one queue"));

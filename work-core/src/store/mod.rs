@@ -28,6 +28,7 @@ pub use schedule::{Fired, Firing, SCHEDULE_HEADER, SLOT_HEADER, StoredSchedule, 
 pub use settle::{ErrorRecord, MAX_ERROR_TEXT, Settle, Settled, Settlement};
 pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 
+pub use crate::compose::on_error_job;
 use crate::{JobId, Parts, Queue, StoreError};
 
 /// A future that a trait object can return: one allocation for a whole batch.

@@ -13,7 +13,7 @@ pub(crate) use local::Delayed;
 pub use local::{LocalCounts, LocalWorker, LocalWorkerBuilder, Rescued};
 pub use queue::{QueueWorker, QueueWorkerBuilder};
 
-use crate::{InvalidJob, Job, JobHandle, JobId, Kind, PerformError, Schedule, Source};
+use crate::{Chain, ChainHandle, InvalidJob, Job, JobHandle, JobId, Kind, PerformError, Schedule, Source};
 
 /// The verbs: perform a job now, at, in, every, or for each thing received.
 ///
@@ -32,6 +32,23 @@ pub trait Worker: Clone + Send + Sync + 'static {
     ///
     /// Dropping the future leaves the job accepted whole or not at all.
     fn perform(&self, job: Job) -> impl Future<Output = Result<JobHandle, PerformError>> + Send;
+
+    /// Performs jobs one after the other, see [`Chain`]. Returns once the first one is accepted, with the others inside.
+    ///
+    /// # Errors
+    ///
+    /// As [`perform`](Self::perform) for any of the jobs; and for a chain of fewer than two jobs, or of more than 1 MiB.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`perform`](Self::perform).
+    fn perform_chain(&self, chain: Chain) -> impl Future<Output = Result<ChainHandle, PerformError>> + Send {
+        async move {
+            chain.jobs().iter().try_for_each(|job| self.accepts(job))?;
+            let (first, steps) = chain.pack()?;
+            Ok(ChainHandle::new(self.perform(first).await?, steps))
+        }
+    }
 
     /// Performs a job at an instant; one in the past is now.
     ///

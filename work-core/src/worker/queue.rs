@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,8 +20,8 @@ use crate::store::{
     BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, NewJob, Retention, StoredJob, StoredSchedule,
 };
 use crate::{
-    Backoff, Clock, DEFAULT_MAX_ARGS, InvalidJob, Job, JobHandle, JobId, Kind, Outcome, PerformError, Queue,
-    RetryPolicy, RouteError, Router, Schedule, Status, StoreError,
+    Backoff, Clock, DEFAULT_MAX_ARGS, Directive, InvalidJob, Job, JobHandle, JobId, JobState, Kind, Outcome,
+    OutputError, PerformError, Queue, RetryPolicy, RouteError, Router, Schedule, Status, StoreError,
 };
 
 /// Performs jobs that a store keeps: what is accepted survives this process. Cheap to clone.
@@ -115,6 +116,8 @@ runner_settings! {
     max_crashes(attempts: u32);
     /// How long jobs are kept after they have ended; by default a day, and dead letters 7 days.
     retention(keep: Retention);
+    /// How many bytes of JSON a job may return, at most 16 MiB; by default 1 MiB. See [`Runner::max_output`].
+    max_output(bytes: usize);
     /// The version of your program, for people who look at workers; by default that of this library.
     version(version: impl Into<String>);
     /// What becomes of a job after an attempt.
@@ -286,6 +289,35 @@ impl QueueWorker {
         Ok(self.shared.store.put_schedule(stored).await?)
     }
 
+    /// Waits until a job has ended for good, whoever made it and whoever performs it, and answers what it returned: `None`
+    /// if it returned nothing. As [`JobHandle::output`], from any process.
+    ///
+    /// ```
+    /// use work_core::{Args, Job, Json, QueueWorker, Router, Worker, store::MemoryStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let router = Router::new().route("double", |Args(n): Args<u32>| async move { Json(n * 2) });
+    /// let worker = QueueWorker::new(MemoryStore::new(), router);
+    /// let id = worker.perform(Job::new("double", 21)).await?.id();
+    /// let running = tokio::spawn(worker.clone().run_until(std::future::pending()));
+    /// assert_eq!(worker.output::<u32>(id).await?, Some(42));
+    /// # running.abort();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`JobHandle::output`]; [`WaitError::WorkerGone`] also if the store keeps no job of this id.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses the answer, not the job.
+    pub async fn output<T: DeserializeOwned>(&self, id: JobId) -> Result<Option<T>, OutputError> {
+        JobHandle::stored(id, Accepted::Duplicate, self.shared.clone()).output().await
+    }
+
     fn check(&self, job: Job) -> Result<NewJob, PerformError> {
         self.accepts(&job)?;
         Ok(job.into_stored(self.shared.max_args)?)
@@ -326,11 +358,16 @@ impl crate::handle::Waits for Shared {
 
 fn outcome_of(stored: &StoredJob) -> Outcome {
     let mut outcome = Outcome::new(stored.status.unwrap_or(Status::CANCELLED));
+    match stored.state {
+        JobState::Discarded => outcome = outcome.with_directive(Directive::Discard),
+        JobState::Cancelled => outcome = outcome.with_directive(Directive::Cancel),
+        _ => {}
+    }
     if let Some(output) = stored.output.clone() {
         outcome = outcome.with_output(output);
     }
     match stored.last_error() {
-        Some(error) if !outcome.status().is_complete() => {
+        Some(error) if !outcome.is_completed() => {
             let error: ErrorRecord = error.clone();
             outcome.with_error(error)
         }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::clock::later;
 use crate::store::{
     AttemptRecord, CancelOutcome, ErrorRecord, Fence, Inserted, Lease, LeaseKey, NewJob, Rescued, Settle, Settled,
-    Settlement, StoredJob, StoredSchedule, Want, WorkerInfo,
+    Settlement, StoredJob, StoredSchedule, Want, WorkerInfo, on_error_job,
 };
 use crate::{JobId, JobState, Queue, RetryPolicy, Status, UniqueScope};
 
@@ -100,6 +100,17 @@ impl Table {
         row.stored.stopping = false;
     }
 
+    /// Makes a dead letter of a job whose runner does not say so itself.
+    fn dead(&mut self, seq: i64, status: Status, error: ErrorRecord, now: DateTime<Utc>) {
+        let Some(row) = self.rows.get(&seq) else { return };
+        let follow = on_error_job(&row.stored.job.parts, status, row.stored.attempt, &error);
+        self.record(seq, status, error, now);
+        self.end(seq, JobState::Discarded, status, now);
+        if let Some(job) = follow {
+            self.insert(job, now);
+        }
+    }
+
     pub(super) fn record(&mut self, seq: i64, status: Status, error: ErrorRecord, at: DateTime<Utc>) {
         if let Some(row) = self.rows.get_mut(&seq) {
             let attempt = row.stored.attempt;
@@ -141,8 +152,7 @@ impl Table {
         let row = self.rows.get_mut(&seq)?;
         self.ready.remove(&row.place(seq));
         if row.stored.job.parts.expires_at.is_some_and(|at| at <= now) {
-            self.record(seq, Status::BAD_REQUEST, ErrorRecord::new("it expired before it started"), now);
-            self.end(seq, JobState::Discarded, Status::BAD_REQUEST, now);
+            self.dead(seq, Status::BAD_REQUEST, ErrorRecord::new("it expired before it started"), now);
             return None;
         }
         row.stored.state = JobState::Running;
@@ -222,12 +232,14 @@ impl Table {
             row.stored.crashes += 1;
             let (crashes, at, cancelled) = (row.stored.crashes, row.due(), row.stored.stopping);
             let error = ErrorRecord::new("crashed: the attempt ended without a report");
+            if !cancelled && crashes >= max_crashes {
+                self.dead(seq, Status::INTERNAL_ERROR, error, now);
+                rescued.discarded += 1;
+                continue;
+            }
             self.record(seq, Status::INTERNAL_ERROR, error, now);
             if cancelled {
                 self.end(seq, JobState::Cancelled, Status::CANCELLED, now);
-            } else if crashes >= max_crashes {
-                self.end(seq, JobState::Discarded, Status::INTERNAL_ERROR, now);
-                rescued.discarded += 1;
             } else {
                 if let Some(row) = self.rows.get_mut(&seq) {
                     row.stored.attempt -= 1;

@@ -15,6 +15,7 @@
 //! # fn main() {}
 //! ```
 
+pub mod compose;
 pub mod insert;
 pub mod inspect;
 pub mod lease;
@@ -110,6 +111,16 @@ macro_rules! conformance {
                 missed_runs_are_caught_up_with_as_the_schedule_says,
                 a_paused_schedule_makes_no_jobs,
                 runners_perform_each_slot_once,
+            ]
+            compose: [
+                an_output_is_there_by_the_id_of_its_job,
+                an_output_over_the_limit_makes_a_dead_letter,
+                each_job_of_a_chain_gets_the_output_before,
+                a_failure_in_the_middle_ends_a_chain,
+                the_next_job_exists_exactly_if_the_one_before_is_completed,
+                many_chains_run_on_two_slots,
+                a_dead_letter_makes_its_on_error_job_once,
+                a_job_that_the_store_gives_up_makes_its_on_error_job,
             ]
             runner: [
                 every_job_is_performed_once,

@@ -13,7 +13,7 @@ use crate::store::JobFilter;
 use crate::{Args, Attempt, Backoff, InvalidJob, Json, PerformError, QueueWorker, RetryPolicy, Router, Worker};
 
 /// Runs until no job is available or running any more.
-async fn drain(store: &Arc<dyn Inspect>, router: Router) -> Report {
+pub(super) async fn drain(store: &Arc<dyn Inspect>, router: Router) -> Report {
     let looking = store.clone();
     let empty = async move {
         while looking.counts(JobFilter::default()).await.expect("counts").open() > 0 {
@@ -137,28 +137,28 @@ pub async fn an_outcome_can_be_awaited(make: &impl MakeStore) {
 }
 
 /// A worker that runs until it is told to stop.
-struct Running {
-    worker: QueueWorker,
+pub(super) struct Running {
+    pub(super) worker: QueueWorker,
     stop: CancellationToken,
     run: tokio::task::JoinHandle<Result<Report, InvalidJob>>,
 }
 
 impl Running {
-    fn start(store: &Arc<dyn Inspect>, router: Router) -> Self {
+    pub(super) fn start(store: &Arc<dyn Inspect>, router: Router) -> Self {
         let worker = QueueWorker::new(store.clone(), router);
         let stop = CancellationToken::new();
         let run = tokio::spawn(worker.clone().run_until(stop.clone().cancelled_owned()));
         Self { worker, stop, run }
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         self.run.await.expect("ran").expect("valid settings");
     }
 }
 
 /// Looks until it is so.
-async fn becomes(what: impl AsyncFn() -> bool) {
+pub(super) async fn becomes(what: impl AsyncFn() -> bool) {
     let so = async {
         while !what().await {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -10,11 +10,13 @@ use tokio_util::task::TaskTracker;
 use super::book::Book;
 use super::delayed::Pending;
 use super::entry::{Entry, Promise};
+use crate::compose::Following;
 use crate::execution::Execution;
+use crate::handle::Ticket;
 use crate::pool::{Execute, Pool};
 use crate::router::{LastRoute, Routes};
 use crate::store::Settlement;
-use crate::{Clock, Context, Job, Outcome, RetryPolicy, Status};
+use crate::{Clock, Context, Job, Outcome, Parts, RetryPolicy, Status};
 
 /// What the loops of a [`LocalWorker`](super::LocalWorker) share, and how a job goes through them.
 pub(super) struct Engine {
@@ -65,6 +67,8 @@ pub(super) enum End {
         outcome: Outcome,
         promise: Promise,
         then: Vec<Job>,
+        /// The last of them is the next job of a chain.
+        chained: bool,
     },
     Again {
         entry: Option<Box<Entry>>,
@@ -75,7 +79,15 @@ pub(super) enum End {
     Expired {
         outcome: Outcome,
         promise: Promise,
+        then: Vec<Job>,
     },
+}
+
+impl End {
+    /// Nothing follows.
+    const fn over(outcome: Outcome, promise: Promise) -> Self {
+        Self::Over { outcome, promise, then: Vec::new(), chained: false }
+    }
 }
 
 impl Execute for Engine {
@@ -94,17 +106,18 @@ impl Execute for Engine {
     async fn execute(&self, (entry, keeping): Self::Item, slot: u32, last: &mut LastRoute) -> End {
         let Entry { mut job, context, promise } = entry;
         if context.is_cancelled() {
-            return End::Over { outcome: Outcome::new(Status::CANCELLED), promise, then: Vec::new() };
+            return End::over(Outcome::new(Status::CANCELLED), promise);
         }
         if job.parts().expires_at.is_some_and(|at| at <= self.clock.now()) {
             context.set_status(Status::BAD_REQUEST);
-            return End::Expired { outcome: Outcome::discard("it expired before it started"), promise };
+            return Self::expired(job.parts(), promise);
         }
         context.set_worker(slot);
         if let Some(due) = keeping.due {
             context.start_times(due.elapsed());
         }
         // Only a job that may run again is copied: the copy makes its args go through JSON.
+        let following = Following::of(job.parts());
         let again = job.parts().max_attempts.map(|max| (max, job.clone()));
         let attempt = context.attempt();
         job.set_context(context);
@@ -117,7 +130,7 @@ impl Execute for Engine {
             Some((Settlement::Snooze { at }, job, attempt)) => self.again(job, attempt, at, promise, outcome),
             _ => {
                 let then = if outcome.status().is_complete() { then } else { Vec::new() };
-                End::Over { outcome, promise, then }
+                Self::over(outcome, promise, then, following.as_deref(), attempt)
             }
         }
     }
@@ -128,14 +141,22 @@ impl Execute for Engine {
             None => {
                 book.counts.dropped += u64::from(book.leave(&tag.context, key));
             }
-            Some(End::Expired { .. }) => book.counts.expired += u64::from(book.leave(&tag.context, key)),
-            Some(End::Over { outcome, then, .. }) => {
+            Some(End::Expired { then, .. }) => {
+                if book.leave(&tag.context, key) {
+                    book.counts.expired += 1;
+                    book.reserved += then.len();
+                } else {
+                    then.clear();
+                }
+            }
+            Some(End::Over { outcome, then, chained, .. }) => {
                 if book.leave(&tag.context, key) {
                     book.counts.note(outcome.status());
                     book.reserved += then.len();
                 } else {
                     // Somebody else has it now.
                     then.clear();
+                    *chained = false;
                     *outcome = Outcome::new(Status::CANCELLED);
                 }
             }
@@ -145,11 +166,15 @@ impl Execute for Engine {
 
     fn tell(&self, pool: &Pool<Self>, end: End) {
         match end {
-            End::Over { outcome, promise, then } => {
-                then.into_iter().for_each(|job| self.follow(pool, job));
+            End::Over { mut outcome, promise, then, chained } => {
+                let last = then.into_iter().map(|job| self.follow(pool, job)).last();
+                outcome.set_next(last.flatten().filter(|_| chained));
                 promise.keep(outcome);
             }
-            End::Expired { outcome, promise } => promise.keep(outcome),
+            End::Expired { outcome, promise, then } => {
+                then.into_iter().for_each(|job| drop(self.follow(pool, job)));
+                promise.keep(outcome);
+            }
             End::Again { .. } => super::alarm::watch(pool),
         }
     }
@@ -173,6 +198,42 @@ impl Engine {
         (entry, Keeping { copy: self.keeps.args, due })
     }
 
+    fn expired(parts: &Parts, promise: Promise) -> End {
+        let outcome = Outcome::discard("it expired before it started");
+        let failed = |following: Box<Following>| following.failed(outcome.status(), 0, outcome.error());
+        let then = Following::of(parts).and_then(failed).map(Job::from_stored).into_iter().collect();
+        End::Expired { outcome, promise, then }
+    }
+
+    /// The last attempt has ended: what follows from that.
+    fn over(
+        mut outcome: Outcome,
+        promise: Promise,
+        mut then: Vec<Job>,
+        following: Option<&Following>,
+        attempt: u32,
+    ) -> End {
+        let Some(following) = following else { return End::Over { outcome, promise, then, chained: false } };
+        let mut chained = false;
+        if outcome.is_completed() {
+            match following.next(outcome.output_json()) {
+                Ok(next) => {
+                    chained = next.is_some();
+                    then.extend(next.map(Job::from_stored));
+                }
+                Err(error) => {
+                    outcome = Outcome::discard(error.to_string());
+                    then.clear();
+                }
+            }
+        }
+        if !outcome.is_completed() && !outcome.is_cancelled() {
+            let error = outcome.error().cloned();
+            then.extend(following.failed(outcome.status(), attempt, error.as_ref()).map(Job::from_stored));
+        }
+        End::Over { outcome, promise, then, chained }
+    }
+
     fn again(&self, job: Job, attempt: u32, at: DateTime<Utc>, promise: Promise, outcome: Outcome) -> End {
         let delay = (at - self.clock.now()).to_std().unwrap_or_default();
         End::Again { entry: Some(Box::new(Entry::again(job, attempt, promise))), delay, outcome }
@@ -190,7 +251,7 @@ impl Engine {
             if mine {
                 book.counts.note(last.status());
             }
-            *end = End::Over { outcome: last, promise: entry.promise, then: Vec::new() };
+            *end = End::over(last, entry.promise);
             return;
         }
         if book.again(&tag.context, Pending::again(*entry, book.timers.after(*delay))) {
@@ -199,18 +260,21 @@ impl Engine {
     }
 
     /// Takes a follow-up job whatever the capacity says: its parent was accepted.
-    fn follow(&self, pool: &Pool<Self>, job: Job) {
+    fn follow(&self, pool: &Pool<Self>, job: Job) -> Option<Ticket> {
         let known = self.routes.check_kind(job.kind());
         if let Err(error) = &known {
             tracing::error!(job.kind = %job.kind(), %error, "a follow-up job was refused");
         }
+        let mut ticket = None;
         pool.submit_all(|book| {
             book.reserved -= 1;
             let entry = known.is_ok().then(|| Entry::new(job));
             entry.map(|entry| {
+                ticket = Some(entry.promise.ticket());
                 book.enter(&entry);
                 self.item(entry)
             })
         });
+        ticket
     }
 }

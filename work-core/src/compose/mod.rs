@@ -1,0 +1,33 @@
+//! Jobs that belong together: chains, and what is performed when a job fails for good. What is still to come travels in
+//! headers of the job, so that any store keeps it and any process goes on with it.
+
+mod chain;
+mod failed;
+mod follow;
+mod packed;
+mod previous;
+
+pub use chain::{Chain, ChainHandle, ChainOutcome, MAX_CHAIN};
+pub use failed::FailedJob;
+pub(crate) use follow::Following;
+pub use follow::on_error_job;
+pub(crate) use packed::Packed;
+pub use previous::PreviousOutput;
+
+/// How names of headers begin that this library keeps for itself. Their values may be longer than those of others.
+pub(crate) const RESERVED: &str = "work.";
+
+/// The most bytes that the value of a header of ours may have: 16 MiB.
+pub(crate) const MAX_RESERVED: usize = 16 * 1024 * 1024;
+
+/// The jobs that follow, the next one first.
+const CHAIN: &str = "work.chain";
+
+/// What the job before returned.
+const PREVIOUS: &str = "work.previous";
+
+/// The job to make if this one becomes a dead letter.
+pub(crate) const ON_ERROR: &str = "work.on-error";
+
+/// Which job failed, and how.
+const FAILED: &str = "work.failed";
