@@ -36,7 +36,9 @@ mod worker;
 pub use args::{ArgsError, DEFAULT_MAX_ARGS, DEFAULT_MAX_OUTPUT, JobArgs};
 pub use classify::{Classified, Classify, Failure};
 pub use clock::Clock;
-pub use compose::{Chain, ChainHandle, ChainOutcome, FailedJob, MAX_CHAIN, PreviousOutput};
+pub use compose::{
+    Chain, ChainHandle, ChainOutcome, FailedJob, Group, GroupHandle, GroupStatus, MAX_CHAIN, MAX_GROUP, PreviousOutput,
+};
 pub use concurrent::{ConcurrentJob, ConcurrentJobBuilder};
 pub use context::Context;
 pub use error::{BoxError, InvalidJob, OutputError, PerformError, StoreError, StoreFault, WaitError};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use work_core::store::{CancelOutcome, ErrorRecord, LeaseKey, Rescued};
+use work_core::store::{CancelOutcome, ErrorRecord, GROUP_KIND, LeaseKey, Rescued};
 use work_core::{JobId, MAX_ATTEMPTS, Status};
 
 use crate::settle::{Ended, end, give_up, record};
@@ -14,9 +14,9 @@ const EXTEND: &str = "UPDATE jobs SET lease_until = ?3
 
 /// A row that runs without an end of its lease was written by hand; nobody holds it.
 const EXPIRED: &str = "SELECT * FROM (
-        SELECT seq, crashes, cancel_requested <> 0 FROM jobs INDEXED BY jobs_leases
+        SELECT seq, crashes, cancel_requested <> 0, kind = ?3 FROM jobs INDEXED BY jobs_leases
         WHERE state = 'running' AND lease_until < ?1 ORDER BY lease_until LIMIT ?2)
-    UNION ALL SELECT seq, crashes, cancel_requested <> 0 FROM jobs INDEXED BY jobs_leases
+    UNION ALL SELECT seq, crashes, cancel_requested <> 0, kind = ?3 FROM jobs INDEXED BY jobs_leases
         WHERE state = 'running' AND lease_until IS NULL
     LIMIT ?2";
 
@@ -64,18 +64,18 @@ pub(crate) fn rescue(
     (limit, max_crashes): &(usize, u32),
 ) -> rusqlite::Result<Rescued> {
     let now = shared.now();
-    let expired: Vec<(i64, i64, bool)> = connection
+    let expired: Vec<(i64, i64, bool, bool)> = connection
         .prepare_cached(EXPIRED)?
-        .query_map(params![now, i64::try_from(*limit).unwrap_or(i64::MAX)], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        .query_map(params![now, i64::try_from(*limit).unwrap_or(i64::MAX), GROUP_KIND], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
         .collect::<Result<_, _>>()?;
     let mut rescued = Rescued::default();
-    for (seq, crashes, cancelled) in expired {
+    for (seq, crashes, cancelled, group) in expired {
         let crashes = crashes.clamp(0, i64::from(u32::MAX) - 1) + 1;
         connection.prepare_cached(CRASHED)?.execute([seq, crashes])?;
         let error = ErrorRecord::new("crashed: the attempt ended without a report");
-        if !cancelled && crashes >= i64::from(*max_crashes) {
+        if !cancelled && !group && crashes >= i64::from(*max_crashes) {
             give_up(connection, shared, seq, Status::INTERNAL_ERROR, &error)?;
             rescued.discarded += 1;
             continue;

@@ -1,9 +1,10 @@
-//! Jobs that belong together: chains, and what is performed when a job fails for good. What is still to come travels in
+//! Jobs that belong together: chains, groups, and what is performed when a job fails for good. What is still to come travels in
 //! headers of the job, so that any store keeps it and any process goes on with it.
 
 mod chain;
 mod failed;
 mod follow;
+mod group;
 mod packed;
 mod previous;
 
@@ -11,6 +12,8 @@ pub use chain::{Chain, ChainHandle, ChainOutcome, MAX_CHAIN};
 pub use failed::FailedJob;
 pub(crate) use follow::Following;
 pub use follow::on_error_job;
+pub(crate) use group::Plan;
+pub use group::{GROUP_KIND, Group, GroupHandle, GroupStatus, MAX_GROUP};
 pub(crate) use packed::Packed;
 pub use previous::PreviousOutput;
 
@@ -31,3 +34,9 @@ pub(crate) const ON_ERROR: &str = "work.on-error";
 
 /// Which job failed, and how.
 const FAILED: &str = "work.failed";
+
+/// The group that a job belongs to.
+const GROUP: &str = "work.group";
+
+/// How the group ended, in its callback.
+const GROUP_END: &str = "work.group-end";

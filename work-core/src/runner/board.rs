@@ -8,12 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::ramp::Tally;
 use super::{Report, Settings};
-use crate::store::{LeaseKey, Settle, Settlement};
+use crate::store::{Inspect, LeaseKey, Settle, Settlement};
 use crate::{Context, JobId, Kind, Outcome, Status, Store};
 
 /// What the loops of a runner share: the leases that are held, and the ends that are to be reported.
 pub(super) struct Board {
     pub(super) store: Arc<dyn Store>,
+    /// The same, if it can be looked into.
+    pub(super) inspect: Option<Arc<dyn Inspect>>,
     pub(super) settings: Settings,
     /// Fires when nothing more is to be leased.
     pub(super) stopping: CancellationToken,
@@ -99,9 +101,11 @@ impl Board {
         settings: Settings,
         waiters: Arc<Waiters>,
         cancelled: Arc<Notify>,
+        inspect: Option<Arc<dyn Inspect>>,
     ) -> Self {
         Self {
             store,
+            inspect,
             settings,
             stopping: CancellationToken::new(),
             closed: CancellationToken::new(),

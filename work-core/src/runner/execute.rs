@@ -4,12 +4,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::board::{Board, End, Ending};
+use super::groups;
 use crate::compose::Following;
 use crate::context::Run;
 use crate::execution::Execution;
 use crate::pool::Execute;
 use crate::router::{LastRoute, Routes};
-use crate::store::{ErrorRecord, Lease, LeaseKey, NewJob, Settle, Settlement};
+use crate::store::{ErrorRecord, GROUP_KIND, Lease, LeaseKey, NewJob, Settle, Settlement};
 use crate::{Context, DEFAULT_MAX_ARGS, InvalidJob, Job, Kind, Outcome, RetryPolicy, Status};
 
 /// Performs leased jobs and decides what becomes of them.
@@ -112,10 +113,14 @@ impl Execute for Leases {
             context.start_times(due.and_then(|queued| queued.to_std().ok()).unwrap_or_default());
         }
         let following = Following::of(&lease.job.parts);
-        let mut job = Job::from_stored(lease.job);
-        job.set_context(context.clone());
         let started = self.board.settings.ramp.is_some().then(Instant::now);
-        let outcome = Execution::run(&self.routes, job, last).await;
+        let outcome = if lease.job.parts.kind.as_str() == GROUP_KIND {
+            groups::look(&self.board, &lease, &context).await
+        } else {
+            let mut job = Job::from_stored(lease.job);
+            job.set_context(context.clone());
+            Execution::run(&self.routes, job, last).await
+        };
         if let Some(started) = started {
             self.board.tally.note(outcome.status(), started.elapsed());
         }

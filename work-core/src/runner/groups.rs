@@ -24,9 +24,8 @@ pub(super) async fn look(board: &Board, lease: &Lease, context: &Context) -> Out
         // A runner without a worker cannot look; that of a worker will.
         return Outcome::snooze(AGAIN);
     };
-    let looked = async {
-        if plan.is_open(store).await? { Ok(None) } else { plan.status(lease.key.id, store).await.map(Some) }
-    };
+    let looked =
+        async { if plan.is_open(store).await? { Ok(None) } else { plan.status(lease.key.id, store).await.map(Some) } };
     let looked = looked.await;
     if context.is_cancelled() {
         return Outcome::new(Status::CANCELLED);

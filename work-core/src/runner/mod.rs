@@ -13,6 +13,7 @@
 mod board;
 mod execute;
 mod fetch;
+mod groups;
 mod keep;
 mod ramp;
 mod schedules;
@@ -32,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compose::MAX_RESERVED;
 use crate::router::Routes;
-use crate::store::Retention;
+use crate::store::{Inspect, Retention};
 use crate::worker::check_range;
 use crate::{Clock, DEFAULT_MAX_OUTPUT, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store};
 
@@ -72,6 +73,7 @@ pub struct Runner {
     waiters: Arc<Waiters>,
     hurry: CancellationToken,
     cancelled: Arc<Notify>,
+    inspect: Option<Arc<dyn Inspect>>,
 }
 
 #[derive(Debug, Clone)]
@@ -129,7 +131,7 @@ impl Runner {
         };
         let routes = router.into_routes();
         let (waiters, hurry, cancelled) = (Arc::default(), CancellationToken::new(), Arc::default());
-        Self { store, routes, settings, waiters, hurry, cancelled }
+        Self { store, routes, settings, waiters, hurry, cancelled, inspect: None }
     }
 
     /// The queues to drain, the first one first.
@@ -220,6 +222,12 @@ impl Runner {
         self
     }
 
+    /// To look at the jobs of groups with.
+    pub(crate) fn inspect(mut self, store: Arc<dyn Inspect>) -> Self {
+        self.inspect = Some(store);
+        self
+    }
+
     pub(crate) fn waiters(mut self, waiters: Arc<Waiters>) -> Self {
         self.waiters = waiters;
         self
@@ -264,9 +272,9 @@ impl Runner {
     /// Dropping the future stops without any of that: leases end by themselves, and the jobs run again elsewhere.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<Report, InvalidJob> {
         self.validate()?;
-        let Self { store, routes, mut settings, waiters, hurry, cancelled } = self;
+        let Self { store, routes, mut settings, waiters, hurry, cancelled, inspect } = self;
         settings.worker = name_of_run();
-        let board = Arc::new(Board::new(store, settings, waiters, cancelled));
+        let board = Arc::new(Board::new(store, settings, waiters, cancelled, inspect));
         let ramp = board.settings.ramp.clone();
         let concurrency = if ramp.is_some() { 1 } else { board.settings.concurrency };
         let pool = Pool::new(Leases::new(board.clone(), routes), (), concurrency);

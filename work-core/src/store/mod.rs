@@ -28,7 +28,7 @@ pub use schedule::{Fired, Firing, SCHEDULE_HEADER, SLOT_HEADER, StoredSchedule, 
 pub use settle::{ErrorRecord, MAX_ERROR_TEXT, Settle, Settled, Settlement};
 pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 
-pub use crate::compose::on_error_job;
+pub use crate::compose::{GROUP_KIND, on_error_job};
 use crate::{JobId, Parts, Queue, StoreError};
 
 /// A future that a trait object can return: one allocation for a whole batch.
@@ -125,7 +125,8 @@ pub trait Store: Send + Sync + 'static {
     fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>>;
 
     /// Takes back jobs whose lease has ended, at most `limit`: they become available, or dead letters if that
-    /// happened `max_crashes` times.
+    /// happened `max_crashes` times. A dead letter that the store makes, here or in [`lease`](Self::lease), gets its
+    /// [on-error job](on_error_job) in the same transaction; a job of kind [`GROUP_KIND`] is never made one here.
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::receive::{self, Accept};
 use super::{Recurring, Stopped, Worker, check_delay, every};
 use crate::clock::later;
+use crate::compose::Plan;
 use crate::error::WaitError;
 use crate::handle::Accepted;
 use crate::router::Routes;
@@ -20,8 +21,9 @@ use crate::store::{
     BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, NewJob, Retention, StoredJob, StoredSchedule,
 };
 use crate::{
-    Backoff, Clock, DEFAULT_MAX_ARGS, Directive, InvalidJob, Job, JobHandle, JobId, JobState, Kind, Outcome,
-    OutputError, PerformError, Queue, RetryPolicy, RouteError, Router, Schedule, Status, StoreError,
+    Backoff, Clock, DEFAULT_MAX_ARGS, Directive, Group, GroupHandle, GroupStatus, InvalidJob, Job, JobHandle, JobId,
+    JobState, Kind, Outcome, OutputError, PerformError, Queue, RetryPolicy, RouteError, Router, Schedule, Status,
+    StoreError,
 };
 
 /// Performs jobs that a store keeps: what is accepted survives this process. Cheap to clone.
@@ -188,7 +190,7 @@ impl QueueWorker {
     /// A worker on this store with settings.
     pub fn builder(store: impl Inspect, router: Router) -> QueueWorkerBuilder {
         let store: Arc<dyn Inspect> = Arc::new(store);
-        let runner = Runner::new(store.clone(), router);
+        let runner = Runner::new(store.clone(), router).inspect(store.clone());
         let store = StoreHandle(store);
         QueueWorkerBuilder { runner, store, clock: Clock::system(), max_args: DEFAULT_MAX_ARGS }
     }
@@ -246,6 +248,56 @@ impl QueueWorker {
         let stored = jobs.into_iter().map(|job| self.check(job)).collect::<Result<Vec<_>, _>>()?;
         let inserted = self.shared.store.insert(stored).await?;
         Ok(inserted.into_iter().map(|inserted| self.handle(inserted)).collect())
+    }
+
+    /// Performs the jobs of a group, all or none of them, and its callback once when they have ended: see [`Group`].
+    ///
+    /// A job of its own, whose id is the group's, watches over them in the queue of the callback: a
+    /// [`QueueWorker`] must drain that. It looks at an eighth of the group's age again, between 50 ms and 5 s, and inserts the callback
+    /// in the transaction that completes it. Cancelling the group's id makes that the callback never runs.
+    ///
+    /// ```
+    /// use work_core::{Group, Job, QueueWorker, Router, Worker, store::MemoryStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let worker = QueueWorker::new(MemoryStore::new(), Router::new().route("page", async || {}).route("merge", async || {}));
+    /// let group = Group::new((1..=3).map(|page| Job::new("page", page))).then(Job::new("merge", ()));
+    /// let id = worker.perform_group(group).await?.id();
+    /// let status = worker.group(id).await?.ok_or("no group")?;
+    /// assert_eq!((status.total, status.waiting, status.has_ended()), (3, 3, false));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`perform`](Worker::perform) for any of the jobs; and for a group of more than 10,000 jobs, or a job of it that has
+    /// a unique key.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`perform`](Worker::perform): all of it is accepted or none. Repeating it with a clone of the group is safe.
+    pub async fn perform_group(&self, group: Group) -> Result<GroupHandle, PerformError> {
+        group.all().try_for_each(|job| self.accepts(job))?;
+        let (id, limit) = (group.id(), self.shared.max_args);
+        let (jobs, watch) = group.pack()?;
+        let members = jobs.iter().map(Job::id).collect();
+        let all = jobs.into_iter().chain([watch]).map(|job| job.into_stored(limit));
+        let inserted = self.shared.store.insert(all.collect::<Result<Vec<_>, _>>()?).await?;
+        let watch = inserted.last().copied().unwrap_or(Inserted::New(id));
+        Ok(GroupHandle::new(members, self.handle(watch)))
+    }
+
+    /// How a group stands, from its jobs as they are now; `None` if the store keeps no group of this id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn group(&self, id: JobId) -> Result<Option<GroupStatus>, StoreError> {
+        let store = &*self.shared.store;
+        let Some(plan) = store.get(id).await?.and_then(|watch| Plan::of(&watch.job)) else { return Ok(None) };
+        plan.status(id, store).await.map(Some)
     }
 
     /// Keeps a schedule in the store under a name: from now on, its jobs are made by whatever

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::clock::later;
 use crate::store::{
-    AttemptRecord, CancelOutcome, ErrorRecord, Fence, Inserted, Lease, LeaseKey, NewJob, Rescued, Settle, Settled,
-    Settlement, StoredJob, StoredSchedule, Want, WorkerInfo, on_error_job,
+    AttemptRecord, CancelOutcome, ErrorRecord, Fence, GROUP_KIND, Inserted, Lease, LeaseKey, NewJob, Rescued, Settle,
+    Settled, Settlement, StoredJob, StoredSchedule, Want, WorkerInfo, on_error_job,
 };
 use crate::{JobId, JobState, Queue, RetryPolicy, Status, UniqueScope};
 
@@ -232,7 +232,8 @@ impl Table {
             row.stored.crashes += 1;
             let (crashes, at, cancelled) = (row.stored.crashes, row.due(), row.stored.stopping);
             let error = ErrorRecord::new("crashed: the attempt ended without a report");
-            if !cancelled && crashes >= max_crashes {
+            let group = row.stored.job.parts.kind.as_str() == GROUP_KIND;
+            if !cancelled && !group && crashes >= max_crashes {
                 self.dead(seq, Status::INTERNAL_ERROR, error, now);
                 rescued.discarded += 1;
                 continue;

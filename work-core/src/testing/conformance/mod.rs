@@ -16,6 +16,7 @@
 //! ```
 
 pub mod compose;
+pub mod group;
 pub mod insert;
 pub mod inspect;
 pub mod lease;
@@ -121,6 +122,13 @@ macro_rules! conformance {
                 many_chains_run_on_two_slots,
                 a_dead_letter_makes_its_on_error_job_once,
                 a_job_that_the_store_gives_up_makes_its_on_error_job,
+            ]
+            group: [
+                a_callback_runs_once_when_all_have_ended,
+                the_callback_of_an_empty_group_runs_at_once,
+                a_group_is_accepted_whole_or_not_at_all,
+                a_group_outlives_the_crashes_of_its_workers,
+                each_of_many_groups_calls_back_once,
             ]
             runner: [
                 every_job_is_performed_once,

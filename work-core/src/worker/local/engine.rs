@@ -260,7 +260,7 @@ impl Engine {
     }
 
     /// Takes a follow-up job whatever the capacity says: its parent was accepted.
-    fn follow(&self, pool: &Pool<Self>, job: Job) -> Option<Ticket> {
+    pub(super) fn follow(&self, pool: &Pool<Self>, job: Job) -> Option<Ticket> {
         let known = self.routes.check_kind(job.kind());
         if let Err(error) = &known {
             tracing::error!(job.kind = %job.kind(), %error, "a follow-up job was refused");

@@ -4,9 +4,7 @@ use super::entry::Promise;
 use super::timers::Timers;
 use crate::compose::GroupStatus;
 use crate::handle::Ticket;
-use crate::{
-    Accepted, Group, GroupHandle, InvalidJob, Job, JobHandle, JobState, Outcome, PerformError, Worker, store,
-};
+use crate::{Accepted, Group, GroupHandle, InvalidJob, Job, JobHandle, JobState, Outcome, PerformError, Worker, store};
 
 impl LocalWorker {
     /// Performs the jobs of a group, all or none of them, and its callback when they have ended. Waits for room for all of
@@ -40,7 +38,9 @@ impl LocalWorker {
         let ticket = Ticket::Context(context_of(&watch, 1, None));
         let promise = Promise::new(ticket.clone());
         let worker = self.clone();
-        tokio::spawn(async move { worker.watch(GroupStatus::new(id, handles.len()), handles, callback, promise).await });
+        tokio::spawn(
+            async move { worker.watch(GroupStatus::new(id, handles.len()), handles, callback, promise).await },
+        );
         Ok(GroupHandle::new(members, JobHandle::local(id, Accepted::New, ticket)))
     }
 
@@ -66,7 +66,10 @@ impl LocalWorker {
         let handle = JobHandle::local(id, Accepted::New, pending.ticket());
         self.pool.with(|pool| {
             pool.book.reserved -= 1;
-            pool.book.enter_later(pending, None)
+            // One that is not due is dropped when the worker stops, also if that was just now.
+            if !pool.book.stopping {
+                pool.book.enter_later(pending, None);
+            }
         });
         super::alarm::watch(&self.pool);
         self.engine().earlier.notify_one();

@@ -5,6 +5,7 @@ mod counts;
 mod delayed;
 mod engine;
 mod entry;
+mod group;
 mod rescue;
 mod timers;
 
