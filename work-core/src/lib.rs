@@ -60,7 +60,7 @@ pub use status::{InvalidStatus, Status};
 #[doc(inline)]
 pub use store::Store;
 pub use timings::JobTimings;
-pub use unique::{MAX_UNIQUE_KEY, Unique, UniqueScope};
+pub use unique::{MAX_UNIQUE_KEY, OnConflict, Unique, UniqueScope};
 pub use worker::{
     LocalCounts, LocalWorker, LocalWorkerBuilder, QueueWorker, QueueWorkerBuilder, Recurring, Rescued, Stopped, Worker,
 };

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use crate::error::InvalidJob;
+use crate::worker::MAX_AHEAD;
 
 /// What makes another job the same job: while a job with this key holds it, no second one is accepted.
 ///
@@ -12,6 +15,7 @@ use crate::error::InvalidJob;
 pub struct Unique {
     key: String,
     scope: UniqueScope,
+    on_conflict: OnConflict,
 }
 
 /// How long a unique key is held.
@@ -23,6 +27,22 @@ pub enum UniqueScope {
     WhileActive,
     /// As long as the store keeps the job, whatever became of it.
     WhileKept,
+    /// Until the job is completed, discarded or cancelled, and at least so long after it was accepted, as long as the store
+    /// keeps it. What counts is the time that the later job says.
+    Within(Duration),
+}
+
+/// What becomes of a job whose unique key another one holds. It is not accepted in any case; its handle is that of the
+/// holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnConflict {
+    /// The holder stays as it is.
+    #[default]
+    KeepFirst,
+    /// The holder gets the arguments of the later job if it waits, for its first or its next attempt. One that runs or has
+    /// ended stays as it is.
+    ReplaceArgs,
 }
 
 /// The longest key, in bytes.
@@ -31,12 +51,50 @@ pub const MAX_UNIQUE_KEY: usize = 512;
 impl Unique {
     /// A key that is held until its job ends.
     pub fn new(key: impl Into<String>) -> Self {
-        Self { key: key.into(), scope: UniqueScope::WhileActive }
+        Self { key: key.into(), scope: UniqueScope::WhileActive, on_conflict: OnConflict::KeepFirst }
     }
 
     /// A key that is held as long as the store keeps the job.
     pub fn while_kept(key: impl Into<String>) -> Self {
-        Self { key: key.into(), scope: UniqueScope::WhileKept }
+        Self { scope: UniqueScope::WhileKept, ..Self::new(key) }
+    }
+
+    /// The key is held at least so long after its job was accepted, on a store: at most one job in each such time. A worker
+    /// in memory holds it until the job ends.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use work_core::{Job, Unique};
+    ///
+    /// let hourly = Unique::new("digest:ann").within(Duration::from_secs(3_600));
+    /// assert!(Job::new("digest", "ann").unique(hourly).validate().is_ok());
+    /// ```
+    #[must_use]
+    pub const fn within(mut self, window: Duration) -> Self {
+        self.scope = UniqueScope::Within(window);
+        self
+    }
+
+    /// What becomes of a job whose key another one holds, on a store; by default the holder stays as it is.
+    #[must_use]
+    pub const fn on_conflict(mut self, then: OnConflict) -> Self {
+        self.on_conflict = then;
+        self
+    }
+
+    /// What becomes of a job whose key another one holds.
+    #[must_use]
+    pub const fn conflict(&self) -> OnConflict {
+        self.on_conflict
+    }
+
+    /// The window, if there is one.
+    #[must_use]
+    pub const fn window(&self) -> Option<Duration> {
+        match self.scope {
+            UniqueScope::Within(window) => Some(window),
+            _ => None,
+        }
     }
 
     /// The key.
@@ -52,6 +110,13 @@ impl Unique {
     }
 
     pub(crate) fn validate(&self) -> Result<(), InvalidJob> {
+        if let Some(window) = self.window().filter(|window| window.is_zero() || *window > MAX_AHEAD) {
+            return Err(InvalidJob::out_of_range(
+                "unique window",
+                format!("{window:?}"),
+                "more than zero, at most ten years",
+            ));
+        }
         if self.key.is_empty() {
             Err(InvalidJob::key("it is empty".into()))
         } else if self.key.len() > MAX_UNIQUE_KEY {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use work_core::store::{Inserted, NewJob};
-use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, Parts, StoreError, UniqueScope};
+use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, OnConflict, Parts, StoreError, UniqueScope};
 
 use crate::row::{id_of, millis};
 use crate::store::Shared;
@@ -17,6 +17,16 @@ const BY_ID: &str = "SELECT id FROM jobs WHERE id = ?1";
 
 const BY_KEY: &str = "SELECT id FROM jobs WHERE unique_key = ?1
     AND unique_key IS NOT NULL AND (unique_scope = 2 OR state = 'available' OR state = 'running')";
+
+/// A key of a job that has ended and was accepted before the window. A job that is there already frees none.
+const LET_GO: &str = "UPDATE jobs SET unique_scope = 1 WHERE unique_key = ?1
+    AND unique_key IS NOT NULL AND (unique_scope = 2 OR state = 'available' OR state = 'running')
+    AND state <> 'available' AND state <> 'running' AND created_at <= ?3
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?2)";
+
+const REPLACE_ARGS: &str = "UPDATE jobs SET args = ?3 WHERE unique_key = ?1
+    AND unique_key IS NOT NULL AND (unique_scope = 2 OR state = 'available' OR state = 'running')
+    AND state = 'available' AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?2)";
 
 /// Refuses what could not be leased again.
 pub(crate) fn check(job: &NewJob, max_args: usize) -> Result<(), StoreError> {
@@ -39,13 +49,32 @@ pub(crate) fn insert_rows(connection: &Connection, now: i64, jobs: &[NewJob]) ->
     let mut statement = connection.prepare_cached(INSERT)?;
     let mut answers = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let stored = insert_one(&mut statement, job, now)?;
+        let mut stored = insert_one(&mut statement, job, now)?;
+        if !stored && resolve(connection, job, now)? {
+            stored = insert_one(&mut statement, job, now)?;
+        }
         if stored && !job.parts.tags.is_empty() {
             insert_tags(connection, &job.parts)?;
         }
         answers.push(if stored { Inserted::New(job.parts.id) } else { Inserted::Duplicate(holder(connection, job)?) });
     }
     Ok(answers)
+}
+
+/// Deals with a key that is held. Answers whether it is free now.
+fn resolve(connection: &Connection, job: &NewJob, now: i64) -> rusqlite::Result<bool> {
+    let Some(unique) = &job.parts.unique else { return Ok(false) };
+    let id = job.parts.id.as_uuid().as_bytes().as_slice();
+    if let Some(window) = unique.window() {
+        let before = now.saturating_sub(whole_millis(window));
+        if connection.prepare_cached(LET_GO)?.execute(params![unique.key(), id, before])? > 0 {
+            return Ok(true);
+        }
+    }
+    if unique.conflict() == OnConflict::ReplaceArgs {
+        connection.prepare_cached(REPLACE_ARGS)?.execute(params![unique.key(), id, text_or_bytes(&job.args)])?;
+    }
+    Ok(false)
 }
 
 /// Answers whether the job is new.
@@ -55,7 +84,8 @@ fn insert_one(statement: &mut CachedStatement<'_>, job: &NewJob, now: i64) -> ru
     // The defaults of most jobs cost nothing.
     let headers = if parts.headers.is_empty() { None } else { serde_json::to_string(&parts.headers).ok() };
     let scope = parts.unique.as_ref().map(|unique| match unique.scope() {
-        UniqueScope::WhileKept => 2,
+        // What held longer than the window of a later job is let go by that one.
+        UniqueScope::WhileKept | UniqueScope::Within(_) => 2,
         _ => 1,
     });
     let stored = statement.execute(params![

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::NewJob;
-use crate::{CatchUp, InvalidSchedule, Job, JobId, Overlap, Parts, Schedule, Unique, UniqueScope};
+use crate::{CatchUp, InvalidSchedule, Job, JobId, OnConflict, Overlap, Parts, Schedule, Unique, UniqueScope};
 
 /// A schedule as it stands in the store.
 #[derive(Debug, Clone)]
@@ -137,6 +137,10 @@ struct Options {
     unique_key: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unique_while_kept: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_within_ms: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unique_replaces_args: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -154,6 +158,8 @@ pub fn options_to_json(parts: &Parts) -> String {
         timeout_ms: parts.timeout.map(millis),
         unique_key: parts.unique.as_ref().map(|unique| unique.key().to_owned()),
         unique_while_kept: parts.unique.as_ref().is_some_and(|unique| unique.scope() == UniqueScope::WhileKept),
+        unique_within_ms: parts.unique.as_ref().and_then(Unique::window).map(millis),
+        unique_replaces_args: parts.unique.as_ref().is_some_and(|unique| unique.conflict() == OnConflict::ReplaceArgs),
         headers: parts.headers.clone(),
         tags: parts.tags.clone(),
     };
@@ -168,7 +174,12 @@ pub fn options_from_json(parts: &mut Parts, json: &str) {
     read.priority = options.priority.unwrap_or(read.priority);
     read.max_attempts = options.max_attempts;
     read.timeout = options.timeout_ms.map(Duration::from_millis);
-    let unique = |key| if options.unique_while_kept { Unique::while_kept(key) } else { Unique::new(key) };
+    let unique = |key| {
+        let unique = if options.unique_while_kept { Unique::while_kept(key) } else { Unique::new(key) };
+        let window = options.unique_within_ms.map(Duration::from_millis);
+        let unique = window.map_or(unique.clone(), |window| unique.within(window));
+        if options.unique_replaces_args { unique.on_conflict(OnConflict::ReplaceArgs) } else { unique }
+    };
     read.unique = options.unique_key.map(unique);
     read.headers = options.headers;
     read.tags = options.tags;
@@ -185,7 +196,10 @@ mod tests {
     fn options_come_back_from_their_text() {
         let job = Job::new("k", ()).priority(2).max_attempts(3).timeout(Duration::from_millis(1500)).tag("t");
         let job = job.header("a", "ü").unique(Unique::while_kept("u")).queue("q");
-        let mut read = Parts::new(JobId::new(), "k".into(), "q".into());
+        let window = Unique::new("u").within(Duration::from_secs(7)).on_conflict(OnConflict::ReplaceArgs);
+        let (mut read, within) = (Parts::new(JobId::new(), "k".into(), "q".into()), job.clone().unique(window));
+        options_from_json(&mut read, &options_to_json(within.parts()));
+        assert_eq!(read.unique, within.parts().unique);
         options_from_json(&mut read, &options_to_json(job.parts()));
         assert_eq!((read.priority, read.max_attempts, read.timeout), (2, Some(3), Some(Duration::from_millis(1500))));
         assert_eq!(

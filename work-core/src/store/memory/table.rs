@@ -7,7 +7,7 @@ use crate::store::{
     AttemptRecord, CancelOutcome, ErrorRecord, Fence, GROUP_KIND, Inserted, Lease, LeaseKey, NewJob, Rescued, Settle,
     Settled, Settlement, StoredJob, StoredSchedule, Want, WorkerInfo, on_error_job,
 };
-use crate::{JobId, JobState, Queue, RetryPolicy, Status, UniqueScope};
+use crate::{JobId, JobState, OnConflict, Queue, RetryPolicy, Status, Unique, UniqueScope};
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -44,6 +44,12 @@ impl Row {
     }
 }
 
+/// True if the job has ended, and no longer holds its key for a job with this window.
+fn is_over(stored: &StoredJob, unique: &Unique, now: DateTime<Utc>) -> bool {
+    let over = |window| later(stored.created_at, window) <= now;
+    stored.state.is_terminal() && unique.window().is_some_and(over)
+}
+
 impl Table {
     pub(super) fn insert(&mut self, job: NewJob, now: DateTime<Utc>) -> Inserted {
         let id = job.parts.id;
@@ -52,8 +58,12 @@ impl Table {
         }
         let seq = self.rows.last_key_value().map_or(1, |(seq, _)| seq + 1);
         if let Some(unique) = &job.parts.unique {
-            if let Some(holder) = self.by_key.get(unique.key()).and_then(|seq| self.rows.get(seq)) {
-                return Inserted::Duplicate(holder.stored.job.parts.id);
+            let holder = self.by_key.get(unique.key()).and_then(|seq| self.rows.get_mut(seq));
+            if let Some(Row { stored, .. }) = holder.filter(|row| !is_over(&row.stored, unique, now)) {
+                if unique.conflict() == OnConflict::ReplaceArgs && stored.state == JobState::Available {
+                    stored.job.args = job.args;
+                }
+                return Inserted::Duplicate(stored.job.parts.id);
             }
             self.by_key.insert(unique.key().to_owned(), seq);
         }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::Unique;
 use crate::store::{Inserted, JobFilter};
+use crate::{OnConflict, Unique};
 
 /// A second job with the id or the unique key of a first is not stored, in one batch or across batches.
 pub async fn ids_and_unique_keys_are_held_once(make: &impl MakeStore) {
@@ -114,4 +114,48 @@ pub async fn ten_thousand_jobs_fit_in_one_batch(make: &impl MakeStore) {
     assert!(answers.len() == 10_000 && answers.iter().all(|answer| *answer == Settled::Done));
     let counts = store.counts(JobFilter::default()).await.expect("counts");
     assert_eq!(counts.of(crate::JobState::Completed), 10_000);
+}
+
+/// Not before the job has ended, either.
+pub async fn a_unique_key_with_a_window_is_free_after_it(make: &impl MakeStore) {
+    let (store, clock) = store(make).await;
+    let hourly = |n: u32| job(n).unique(Unique::new("k").within(seconds(3_600)));
+    let first = insert(&*store, [hourly(1)]).await[0];
+    settle(&*store, complete(&lease_one(&*store).await)).await;
+    clock.advance(seconds(3_599));
+    assert_eq!(insert(&*store, [hourly(2), hourly(3)]).await, [first, first], "the window is open");
+    clock.advance(seconds(1));
+    let ids = insert(&*store, [hourly(4), hourly(5)]).await;
+    assert!(ids[0] != first && ids[1] == ids[0], "{ids:?}");
+    clock.advance(seconds(4_000));
+    assert_eq!(insert(&*store, [hourly(6)]).await, [ids[0]], "it has not ended");
+    settle(&*store, complete(&lease_one(&*store).await)).await;
+    let again = insert(&*store, [hourly(7)]).await[0];
+    assert_eq!(numbers(&lease(&*store, 10).await), [7]);
+    assert_eq!(store.counts(JobFilter::default()).await.expect("counts").total(), 3);
+    // A repeated insert of a job that is there is that job.
+    let same = stored(hourly(1).with_id(first));
+    assert_eq!(store.insert(vec![same]).await.expect("insert"), [Inserted::Duplicate(first)]);
+    assert_eq!(get(&*store, again).await.job.args, "7");
+    for bad in [Duration::ZERO, Duration::MAX] {
+        let error = job(0).unique(Unique::new("k").within(bad)).validate().expect_err("refused").to_string();
+        assert!(error.contains("unique window"), "{error}");
+    }
+}
+
+/// The last one counts; a job that runs or has ended keeps its own.
+pub async fn a_later_job_of_a_key_can_replace_the_args_of_one_that_waits(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let latest = |n: u32| job(n).unique(Unique::while_kept("k").on_conflict(OnConflict::ReplaceArgs));
+    let first = insert(&*store, [latest(1)]).await[0];
+    assert_eq!(insert(&*store, [latest(2), latest(3)]).await, [first, first]);
+    assert_eq!(insert(&*store, [job(4).unique(Unique::new("k"))]).await, [first], "by default the first stays");
+    assert_eq!(insert(&*store, [latest(5).with_id(first)]).await, [first], "it is that job itself");
+    let leased = lease_one(&*store).await;
+    assert_eq!(leased.job.args, "3");
+    insert(&*store, [latest(6)]).await;
+    settle(&*store, complete(&leased)).await;
+    insert(&*store, [latest(7)]).await;
+    assert_eq!(get(&*store, first).await.job.args, "3");
+    assert_eq!(store.counts(JobFilter::default()).await.expect("counts").total(), 1);
 }

@@ -62,6 +62,8 @@ macro_rules! conformance {
                 ids_and_unique_keys_are_held_once,
                 a_unique_key_is_free_again_when_its_scope_ends,
                 fifty_callers_with_one_key_make_one_job,
+                a_unique_key_with_a_window_is_free_after_it,
+                a_later_job_of_a_key_can_replace_the_args_of_one_that_waits,
                 args_come_back_byte_for_byte,
                 empty_batches_do_nothing,
                 ten_thousand_jobs_fit_in_one_batch,
