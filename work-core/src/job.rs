@@ -383,12 +383,17 @@ impl Job {
     /// ```
     #[must_use]
     pub fn on_error(self, job: Self) -> Self {
-        let packed = Packed::of(job).and_then(|packed| {
+        self.header(ON_ERROR, job.into_on_error())
+    }
+
+    /// As it travels in the header of another one. One that no store would take is refused by the verb that takes the other,
+    /// as every option is.
+    pub(crate) fn into_on_error(self) -> String {
+        let packed = Packed::of(self).and_then(|packed| {
             let json = serde_json::to_string(&packed);
             json.map_err(|error| InvalidJob::out_of_range("on-error job", error, "a job that has a JSON form"))
         });
-        // Refused by the verb that takes the job, as every option is.
-        self.header(ON_ERROR, packed.unwrap_or_else(|error| format!("{REFUSED}{error}")))
+        packed.unwrap_or_else(|error| format!("{REFUSED}{error}"))
     }
 
     /// Adds a name that people find it by: letters, digits and `_ . : -`, as in a kind; at most 16 of them.

@@ -73,6 +73,8 @@ pub use work_macros::{JobArgs, debug_handler, job};
 pub mod _documentation {
     #[doc = include_str!("../../docs/architecture.md")]
     pub mod architecture {}
+    #[doc = include_str!("../../docs/composition.md")]
+    pub mod composition {}
     #[doc = include_str!("../../docs/design.md")]
     pub mod design {}
     #[doc = include_str!("../../docs/lifecycle.md")]

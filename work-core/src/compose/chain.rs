@@ -1,4 +1,4 @@
-use super::{CHAIN, Packed};
+use super::{CHAIN, ON_ERROR, Packed};
 use crate::{Accepted, DEFAULT_MAX_ARGS, InvalidJob, Job, JobHandle, JobId, Outcome, WaitError};
 
 /// Jobs that run one after the other: each exists only once the one before it is completed, and gets its output as
@@ -58,7 +58,8 @@ impl Chain {
 
     /// The job to perform if any of those that are in the chain by now becomes a dead letter, see [`Job::on_error`].
     pub fn on_error(mut self, job: Job) -> Self {
-        self.jobs = self.jobs.into_iter().map(|step| step.on_error(job.clone())).collect();
+        let packed = job.into_on_error();
+        self.jobs = self.jobs.into_iter().map(|step| step.header(ON_ERROR, packed.clone())).collect();
         self
     }
 
