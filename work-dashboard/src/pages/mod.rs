@@ -20,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::access::Way;
+use crate::assets::tag;
 use crate::call::{Call, query_of};
 use crate::failure::Failure;
 
@@ -89,9 +90,9 @@ fn document(frame: &Frame, name: &str, here: &str, content: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (name) " · " (frame.title) }
-                link rel="stylesheet" href=(frame.link(&format!("/assets/style.css?v={VERSION}")));
+                link rel="stylesheet" href=(frame.link(&format!("/assets/style.css?v={}", tag())));
                 link rel="icon" type="image/svg+xml" href=(frame.link("/assets/icon.svg"));
-                @if frame.may_read { script src=(frame.link(&format!("/assets/live.js?v={VERSION}"))) defer {} }
+                @if frame.may_read { script src=(frame.link(&format!("/assets/live.js?v={}", tag()))) defer {} }
             }
             body {
                 a.skip href="#content" { "Skip to content" }

@@ -23,7 +23,7 @@ pub(crate) async fn list(call: Call) -> Answer {
                     tbody { @for worker in &workers { tr {
                         td.what { strong { (worker.host) } " " span.dim { "pid " (worker.pid) } br; code.id { (worker.id) } }
                         td data-label="Queues" { (worker.queues.join(", ")) }
-                        td data-label="Slots" { meter min="0" max=(worker.slots.max(1)) value=(worker.running.min(worker.slots)) aria-label="Busy slots" {} " " (worker.running) " of " (worker.slots) }
+                        td data-label="Slots" { meter min="0" max=(worker.slots.max(1)) value=(worker.running.min(worker.slots)) aria-label="Busy slots" {} " " (worker.running.min(worker.slots)) " of " (worker.slots) @if worker.running > worker.slots { " " span.dim { "and " (worker.running - worker.slots) " wait" } } }
                         td data-label="Version" { (worker.version) }
                         td data-label="Started" { (ago(worker.started_at, now)) }
                         td data-label="Last heard" { (ago(worker.last_beat, now)) }
