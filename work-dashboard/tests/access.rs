@@ -127,13 +127,17 @@ async fn a_session_acts_only_with_its_own_secret() {
     let site = locked();
     let id = site.dead(Job::new("k", serde_json::json!({})), "e").await;
     let form = "application/x-www-form-urlencoded";
-    let login = |token: &str| {
-        let body = format!("token={token}&next=//evil.example");
+    let login_to = |token: &str, next: &str| {
+        let body = format!("token={token}&next={next}");
         request("POST", "/login").header("content-type", form).body(Body::from(body)).unwrap()
     };
+    for (next, to) in [("/jobs?state=running", "/jobs?state=running"), ("/login", "/"), ("/jobs/x/retry", "/")] {
+        assert_eq!(site.send(login_to(TOKEN, next)).await.header("location"), to, "{next}");
+    }
+    let login = |token: &str| login_to(token, "//evil.example");
     assert_eq!(site.send(login("wrong-wrong-wrong-wrong")).await.status, StatusCode::UNAUTHORIZED);
     let answer = site.send(login(TOKEN)).await;
-    assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/jobs"));
+    assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/"));
     let cookie = answer.header("set-cookie").to_owned();
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap().to_owned();

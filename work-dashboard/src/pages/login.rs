@@ -1,7 +1,7 @@
 //! A session by a token.
 
 use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
 
@@ -10,6 +10,7 @@ use crate::access::{Right, SESSION};
 use crate::call::{Call, value};
 use crate::failure::Failure;
 use crate::guard::{SESSION_COOKIE, failed_login};
+use crate::routes::{Found, find};
 
 pub(super) fn form(frame: &Frame, next: &str, wrong: Option<&str>) -> Markup {
     html! {
@@ -46,14 +47,17 @@ pub(crate) async fn enter(call: Call) -> Answer {
     }
     let session = call.app.access.begin(right);
     call.audit("login", if right == Right::Write { "token" } else { "read-only token" }, "done");
-    // Only to a place of ours: `//host` and `/\host` are others.
-    let next = value(&fields, "next").filter(|next| {
-        let rest = next.strip_prefix('/');
-        rest.is_some_and(|rest| !rest.starts_with(['/', '\\'])) && !next.chars().any(char::is_control)
-    });
-    let mut response = to(&call, next.unwrap_or("/jobs"))?;
+    // Only to a page of ours: `//host` and `/\host` are others, and forms are not sent again.
+    let next = value(&fields, "next").filter(|next| is_page(next)).unwrap_or("/");
+    let mut response = to(&call, next)?;
     set_cookie(&call, &mut response, &session, SESSION.as_secs());
     Ok(response)
+}
+
+fn is_page(next: &str) -> bool {
+    let path = next.split('?').next().unwrap_or("");
+    let known = matches!(find(&Method::GET, path), Found::Route(route, _) if route.path != "/login");
+    known && !path.starts_with("//") && !next.contains(['\\', '#']) && !next.chars().any(char::is_control)
 }
 
 pub(crate) async fn leave(call: Call) -> Answer {

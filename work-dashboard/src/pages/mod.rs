@@ -134,6 +134,8 @@ fn html_of(markup: &Markup) -> Response {
 
 /// To another page, after something was done.
 fn to(call: &Call, path: &str) -> Answer {
+    // Under a path of another program, that path has no slash at its end.
+    let path = if path == "/" && !call.base.is_empty() { "" } else { path };
     Ok((StatusCode::SEE_OTHER, [(LOCATION, call.link(path))]).into_response())
 }
 
