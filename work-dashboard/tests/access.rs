@@ -1,5 +1,7 @@
 //! Who gets in, on every route there is.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 mod common;
 
 use axum::body::Body;
