@@ -1,7 +1,7 @@
 //! A dashboard, and requests to it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
-#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
 use std::sync::Arc;
 use std::time::Duration;
