@@ -134,7 +134,7 @@ impl Shared {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) if tries < TRIES && self.is_mixed_up(&error) => {}
                 Ok(Err(error)) if tries < TRIES && refusal(&error).is_some_and(is_conflict) => {
-                    sleep(backoff.delay(tries)).await
+                    sleep(backoff.delay(tries)).await;
                 }
                 Ok(Err(error)) => return Err(Failure::of(name, &error)),
                 Err(late) => {
