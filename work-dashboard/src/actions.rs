@@ -54,7 +54,7 @@ pub(crate) async fn act(call: &Call, act: Act, id: JobId) -> Result<(), Failure>
         Act::Retry => format!(
             "The job is {state}. Only dead letters and cancelled jobs are retried, and only while no other job has their unique key."
         ),
-        Act::Run => format!("The job is {state}. Only a job that waits for a later time can be made due now."),
+        Act::Run => format!("The job is {state}. Only a job that waits can be made due now."),
         Act::Cancel => format!("The job is {state}. Only jobs that wait or run are cancelled."),
         Act::Delete => format!("The job is {state}. One that runs has to be cancelled first."),
     }))

@@ -157,7 +157,7 @@ impl AttemptView {
         Self {
             attempt: record.attempt,
             status: record.status.code(),
-            name: record.status.to_string(),
+            name: format!("{} {}", record.status.code(), record.status.name().replace('_', " ")),
             at: record.at,
             error: record.error.message.clone(),
             backtrace: record.error.backtrace.clone(),

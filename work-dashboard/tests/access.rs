@@ -1,6 +1,6 @@
 //! Who gets in, on every route there is.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod common;
 

@@ -71,11 +71,11 @@ fn tabs(frame: &Frame, filters: &Filters, counts: ByState) -> Markup {
 
 /// The fields of the form: name, label, example.
 const FIELDS: [(&str, &str, &str); 11] = [
-    ("kind", "Kind", "send_mail"),
-    ("queue", "Queue", "default"),
-    ("tag", "Tag", "eu"),
-    ("error", "Error contains", "timed out"),
-    ("id", "Id", "0199…"),
+    ("kind", "Kind", "such as send_mail"),
+    ("queue", "Queue", "such as default"),
+    ("tag", "Tag", "such as eu"),
+    ("error", "Error contains", "such as timed out"),
+    ("id", "Id", "such as 0199…"),
     ("created_from", "Accepted from", "1h, 2026-11-21"),
     ("created_to", "Accepted before", "5m"),
     ("due_from", "Due from", "7d"),

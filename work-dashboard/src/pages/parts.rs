@@ -32,6 +32,7 @@ pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0 => format!("{} ms", time.as_millis()),
+        1..10 if time.subsec_millis() >= 100 => format!("{:.1} s", time.as_secs_f64()),
         1..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),
         3600..86_400 if seconds % 3600 < 60 => format!("{} h", seconds / 3600),
@@ -42,7 +43,7 @@ pub(super) fn span(time: Duration) -> String {
 
 /// An instant, as how far it is from now. The instant itself is in its title; the script shows it in the viewer's zone.
 pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
-    let apart = (now - at).abs().to_std().unwrap_or_default();
+    let apart = Duration::from_secs((now - at).num_seconds().unsigned_abs());
     let text = match (apart.as_secs(), at > now) {
         (0, _) => "now".to_owned(),
         (_, true) => format!("in {}", span(apart)),

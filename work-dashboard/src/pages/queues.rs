@@ -20,7 +20,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         section.card.flush data-live="" id="queues" {
             @if queues.is_empty() { (empty("No queues", "A queue is here as soon as a job is in it, or a worker drains it.")) }
             @else {
-                div.scroll { table {
+                div.scroll { table.labelled {
                     thead { tr {
                         th scope="col" { "Queue" } th.number scope="col" { "Available" } th.number scope="col" { "Running" }
                         th.number scope="col" { "Dead letters" } th scope="col" { "Oldest ready" } th scope="col" { "" }
@@ -35,8 +35,8 @@ pub(crate) async fn list(call: Call) -> Answer {
 
 fn row(frame: &Frame, queue: &QueueView, now: chrono::DateTime<chrono::Utc>) -> Markup {
     let name = encoded(&queue.queue);
-    let number = |state: &str, count: u64| {
-        html! { td.number { @if count == 0 { span.dim { "0" } } @else { a href=(frame.link(&format!("/jobs?queue={name}&state={state}"))) { (grouped(count)) } } } }
+    let number = |state: &str, label: &str, count: u64| {
+        html! { td.number data-label=(label) { @if count == 0 { span.dim { "0" } } @else { a href=(frame.link(&format!("/jobs?queue={name}&state={state}"))) { (grouped(count)) } } } }
     };
     html! {
         tr {
@@ -44,10 +44,10 @@ fn row(frame: &Frame, queue: &QueueView, now: chrono::DateTime<chrono::Utc>) -> 
                 a href=(frame.link(&format!("/jobs?queue={name}"))) { (queue.queue) }
                 @if let Some(at) = queue.paused_at { " " span.state.paused { "paused" } " " span.dim { (ago(at, now)) } }
             }
-            (number("available", queue.counts.available))
-            (number("running", queue.counts.running))
-            (number("discarded", queue.counts.discarded))
-            td { @if let Some(seconds) = queue.oldest_ready_seconds { (span(Duration::from_secs(seconds))) } @else { span.dim { "–" } } }
+            (number("available", "Available", queue.counts.available))
+            (number("running", "Running", queue.counts.running))
+            (number("discarded", "Dead letters", queue.counts.discarded))
+            td data-label="Oldest ready" { @if let Some(seconds) = queue.oldest_ready_seconds { (span(Duration::from_secs(seconds))) } @else { span.dim { "–" } } }
             td.act {
                 @if frame.may_write {
                     @if queue.paused_at.is_some() { (frame.button(&format!("/queues/{name}/resume"), "Resume", "primary")) }
