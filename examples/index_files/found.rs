@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use serde::Serialize;
-use work_core::store::{Inspect, JobFilter, StoredJob};
+use work_core::store::{Inspect, JobFilter, Order, StoredJob};
 use work_core::{JobState, Kind, Queue, Status};
 
 use crate::file::{self, Facts};
@@ -45,7 +45,7 @@ struct Everything<'r> {
 /// The jobs of the files of a run.
 pub(crate) fn of_files(plan: &Plan) -> JobFilter {
     let (queue, kind) = (Queue::from(plan.queue()), Kind::from_static(file::KIND));
-    JobFilter { queue: Some(queue), kind: Some(kind), ..JobFilter::default() }
+    JobFilter::all().queue(queue).kind(kind)
 }
 
 impl Found {
@@ -53,7 +53,7 @@ impl Found {
     pub(crate) async fn read(store: &Watched, plan: &Plan) -> anyhow::Result<Self> {
         let (mut found, mut after) = (Self::default(), None);
         loop {
-            let page = store.list(of_files(plan), after, 5_000).await?;
+            let page = store.list(of_files(plan), Order::OldestFirst, after, 5_000).await?;
             for job in &page.jobs {
                 found.add(job)?;
             }

@@ -26,7 +26,7 @@ pub(crate) async fn until_reported(run: &Run) -> anyhow::Result<Summary> {
         }
         if shown.elapsed() >= display.every() {
             shown = Instant::now();
-            let filter = JobFilter { queue: Some(run.queue().into()), ..JobFilter::default() };
+            let filter = JobFilter::all().queue(run.queue());
             let counts = run.store.counts(filter).await?;
             display.show(counts.total() - counts.open(), counts.total());
         }

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
-use work_core::store::{Inserted, Inspect, JobFilter, Store, StoredJob};
+use work_core::store::{Inserted, Inspect, JobFilter, Order, Store, StoredJob};
 use work_core::{DEFAULT_MAX_ARGS, Job, JobId, JobState, Queue, Unique};
 
 use crate::path_text::to_text;
@@ -145,11 +145,11 @@ fn skipped(options: &Options) -> Vec<String> {
 
 /// The newest run.
 async fn last(store: &Watched) -> anyhow::Result<Option<(StoredJob, Plan)>> {
-    let filter = JobFilter { queue: Some(Queue::from_static(WALKS)), ..JobFilter::default() };
+    let filter = JobFilter::all().queue(Queue::from_static(WALKS));
     let (mut newest, mut after) = (None, None);
-    loop {
-        let mut page = store.list(filter.clone(), after, 1_000).await?;
-        newest = page.jobs.pop().or(newest);
+    while newest.is_none() {
+        let mut page = store.list(filter.clone(), Order::NewestFirst, after, 1).await?;
+        newest = page.jobs.pop();
         after = page.next;
         if after.is_none() {
             break;

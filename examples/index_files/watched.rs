@@ -1,11 +1,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use work_core::store::{
-    BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Page, Rescued, Settle,
-    Settled, Store, StoredJob, Want,
-};
-use work_core::{JobId, Queue, StoreError};
+use work_core::store::{BoxFuture, Inserted, Inspect, LeaseKey, Leased, NewJob, Settle, Settled, Store, Want};
+use work_core::{Queue, StoreError};
 use work_sqlite::SqliteStore;
 
 /// The store, and since when it takes nothing.
@@ -64,13 +61,7 @@ impl Store for Watched {
         Box::pin(async move { self.note(self.store.settle(done).await, |done| done.contains(&Settled::Done)) })
     }
 
-    fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {
-        self.store.rescue(limit, max_crashes)
-    }
-
-    fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>> {
-        self.store.cancel(ids)
-    }
+    work_core::forward_upkeep!(self => self.store);
 
     fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
         self.store.ready(queues)
@@ -78,19 +69,5 @@ impl Store for Watched {
 }
 
 impl Inspect for Watched {
-    fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
-        self.store.get(id)
-    }
-
-    fn list(&self, filter: JobFilter, after: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Page, StoreError>> {
-        self.store.list(filter, after, limit)
-    }
-
-    fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
-        self.store.counts(filter)
-    }
-
-    fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.store.retry(id)
-    }
+    work_core::forward_inspect!(self => self.store);
 }

@@ -1,11 +1,11 @@
-//! Run with: `cargo run --example otel -- --jobs 200`
+//! Run with: `cargo run --example otel --features otel -- --jobs 200`
 //!
 //! Performs jobs that end in all ways, with spans for a collector of OpenTelemetry and metrics for Prometheus. The spans go
 //! to the address in `OTEL_EXPORTER_OTLP_ENDPOINT`, such as `http://localhost:4317`, over gRPC. With `--serve` it goes on
 //! until Ctrl-C, so that there is something to look at:
 //!
 //! ```text
-//! OTEL_SERVICE_NAME=shop OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 cargo run --example otel -- --serve
+//! OTEL_SERVICE_NAME=shop OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 cargo run --example otel --features otel -- --serve
 //! curl http://127.0.0.1:9464/metrics
 //! curl http://127.0.0.1:9464/ready
 //! ```

@@ -1,4 +1,4 @@
-//! Run with: `cargo run --example outbox`
+//! Run with: `cargo run --example outbox --features web`
 //!
 //! A bank that tells another system of every deposit. Each deposit changes an account and writes an event in one
 //! transaction; each event is posted to a receiver by HTTP. The receiver is a process of its own that fails one request in

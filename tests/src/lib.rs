@@ -78,7 +78,8 @@ pub fn index_files() -> &'static Path {
 /// If it cannot be built.
 pub fn example(name: &str) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "-p", "work-examples", "--example", name, "--message-format", "json"]);
+    build.args(["build", "--quiet", "-p", "work-examples", "--all-features", "--example", name]);
+    build.args(["--message-format", "json"]);
     let output = build.current_dir(root()).stderr(Stdio::inherit()).output().expect("cargo runs");
     assert!(output.status.success(), "{name} does not build");
     let text = String::from_utf8_lossy(&output.stdout);

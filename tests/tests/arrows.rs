@@ -10,6 +10,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("work-adapters", &["work-core"]),
     ("work-sqlite", &["work-core"]),
     ("work-postgres", &["work-core"]),
+    ("work-workflow", &["work-core"]),
+    ("work-dashboard", &["work-core"]),
+    ("work-cli", &["work-core", "work-dashboard", "work-postgres", "work-sqlite"]),
 ];
 
 /// What no user's build contains, so it may depend on anything.

@@ -3,12 +3,14 @@
 //! Ours and the raw limit run in turn, five times after a warm-up; each figure is the median, and the ratio is the median
 //! of the ratios of neighbours, so that a machine that slows down slows both. Nothing here judges a ratio.
 
+mod ceiling;
 mod figure;
 mod local;
 mod place;
 mod postgres;
 mod raw;
 mod sqlite;
+mod workflow;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,9 @@ const BENCHES: &[Bench] = &[
     postgres::bulk::BULK,
     postgres::drain::DRAIN,
     postgres::pickup::PICKUP,
+    ceiling::CEILING,
+    workflow::MEMORY,
+    workflow::SQLITE,
 ];
 
 const OPTIONS: &[&str] = &["--json", "--list", "--full"];

@@ -67,6 +67,8 @@ struct Bag {
     values: BTreeMap<String, Box<dyn Any + Send + Sync>>,
     extensions: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     progress: Option<f32>,
+    /// The store has not been told of it.
+    progress_is_news: bool,
     times: Option<Times>,
 }
 
@@ -187,10 +189,22 @@ impl Context {
     }
 
     /// Says how much of the work is done, from 0 to 1; what is outside is cut off, and NaN is ignored.
+    ///
+    /// A store hears of it about a second later. The same number again says that the handler is alive.
     pub fn set_progress(&self, done: f32) {
         if !done.is_nan() {
-            self.bag().get_or_insert_default().progress = Some(done.clamp(0.0, 1.0));
+            let mut bag = self.bag();
+            let bag = bag.get_or_insert_default();
+            bag.progress = Some(done.clamp(0.0, 1.0));
+            bag.progress_is_news = true;
         }
+    }
+
+    /// The progress, if it was set since it was last asked for here.
+    pub(crate) fn take_news_of_progress(&self) -> Option<f32> {
+        let mut bag = self.bag();
+        let bag = bag.as_mut()?;
+        if std::mem::take(&mut bag.progress_is_news) { bag.progress } else { None }
     }
 
     /// How much of the work is done, if the handler said so.

@@ -106,8 +106,21 @@ pub enum PerformError {
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
+    fault: Option<StoreFault>,
     message: String,
     source: Option<BoxError>,
+}
+
+/// What is wrong with a store, where an operator can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreFault {
+    /// There is no room left: free some, or prune.
+    Full,
+    /// Somebody else holds it for longer than was waited: it passes, or somebody must end what holds it.
+    Busy,
+    /// It cannot be reached, or does not answer: see that it runs, and the way to it.
+    Unavailable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,18 +133,56 @@ enum StoreErrorKind {
 impl StoreError {
     /// Certainly nothing was changed.
     pub fn rejected(message: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self { kind: StoreErrorKind::Rejected, message: message.into(), source: Some(source.into()) }
+        Self { kind: StoreErrorKind::Rejected, fault: None, message: message.into(), source: Some(source.into()) }
     }
 
     /// The answer was lost: the change may have been made.
     pub fn unknown(message: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self { kind: StoreErrorKind::Unknown, message: message.into(), source: Some(source.into()) }
+        Self { kind: StoreErrorKind::Unknown, fault: None, message: message.into(), source: Some(source.into()) }
     }
 
     /// The store was closed before the request reached it: nothing was changed.
     #[must_use]
     pub fn closed() -> Self {
-        Self { kind: StoreErrorKind::Closed, message: "the store is closed".into(), source: None }
+        Self { kind: StoreErrorKind::Closed, fault: None, message: "the store is closed".into(), source: None }
+    }
+
+    /// Says what is wrong with the store.
+    ///
+    /// ```
+    /// use work_core::{StoreError, StoreFault};
+    ///
+    /// let error = StoreError::rejected("the disk is full", "no space left on device").because(StoreFault::Full);
+    /// assert!(error.is_full() && !error.is_busy() && !error.is_unknown());
+    /// ```
+    #[must_use]
+    pub const fn because(mut self, fault: StoreFault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
+    /// What is wrong with the store, if it is something that an operator can mend.
+    #[must_use]
+    pub const fn fault(&self) -> Option<StoreFault> {
+        self.fault
+    }
+
+    /// True if the store has no room left.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.fault == Some(StoreFault::Full)
+    }
+
+    /// True if somebody else held the store for too long: the same call may succeed later.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.fault == Some(StoreFault::Busy)
+    }
+
+    /// True if the store could not be reached or did not answer.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.fault == Some(StoreFault::Unavailable)
     }
 
     /// True if the change may have been made all the same.

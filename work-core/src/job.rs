@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -95,6 +95,8 @@ pub struct Parts {
     pub unique: Option<Unique>,
     /// Text that travels with the job, such as W3C `traceparent`.
     pub headers: BTreeMap<String, String>,
+    /// Names that people find it by; at most 16.
+    pub tags: BTreeSet<String>,
 }
 
 impl Parts {
@@ -112,6 +114,7 @@ impl Parts {
             expires_at: None,
             unique: None,
             headers: BTreeMap::new(),
+            tags: BTreeSet::new(),
         }
     }
 }
@@ -144,6 +147,9 @@ struct Body {
 pub const MAX_PRIORITY: u8 = 9;
 
 pub(crate) const DEFAULT_PRIORITY: u8 = 5;
+
+/// How many tags a job may have.
+pub const MAX_TAGS: usize = 16;
 
 /// The highest number that [`Job::max_attempts`] takes.
 pub const MAX_ATTEMPTS: u32 = 1000;
@@ -279,6 +285,10 @@ impl Job {
         if let Some(unique) = &parts.unique {
             unique.validate()?;
         }
+        if parts.tags.len() > MAX_TAGS {
+            return Err(InvalidJob::out_of_range("tags", format!("of {} names", parts.tags.len()), "at most 16"));
+        }
+        parts.tags.iter().try_for_each(|tag| crate::name::check("tag", tag))?;
         parts.headers.iter().try_for_each(|(name, value)| InvalidJob::check_header(name, value))
     }
 
@@ -338,6 +348,13 @@ impl Job {
         self.body.parts.headers.insert(name.into(), value.into());
         self
     }
+
+    /// Adds a name that people find it by: letters, digits and `_ . : -`, as in a kind; at most 16 of them.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.body.parts.tags.insert(tag.into());
+        self
+    }
 }
 
 #[cfg(test)]
@@ -354,6 +371,8 @@ mod tests {
             (Job::new("k", ()).header("a", "b\nc"), "header"),
             (Job::new("k", ()).unique(Unique::new("")), "unique key is empty"),
             (Job::new("", ()), "kind name"),
+            (Job::new("k", ()).tag("a b"), "invalid tag name"),
+            ((0..17).fold(Job::new("k", ()), |job, n| job.tag(n.to_string())), "tags of 17 names"),
         ] {
             let error = job.validate().unwrap_err().to_string();
             assert!(error.contains(part), "{error} lacks {part}");

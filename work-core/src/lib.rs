@@ -37,18 +37,18 @@ pub use classify::{Classified, Classify, Failure};
 pub use clock::Clock;
 pub use concurrent::{ConcurrentJob, ConcurrentJobBuilder};
 pub use context::Context;
-pub use error::{BoxError, InvalidJob, PerformError, StoreError, WaitError};
+pub use error::{BoxError, InvalidJob, PerformError, StoreError, StoreFault, WaitError};
 pub use extract::{Args, Attempt, Extension, FromJob, FromRef, MissingExtension, State};
 pub use handle::{Accepted, JobHandle};
 #[doc(inline)]
 pub use handler::Handler;
 pub use into_outcome::{IntoOutcome, Json};
-pub use job::{Job, JobId, MAX_ATTEMPTS, MAX_PRIORITY, Parts};
+pub use job::{Job, JobId, MAX_ATTEMPTS, MAX_PRIORITY, MAX_TAGS, Parts};
 pub use name::{InvalidName, Kind, MAX_NAME, Queue};
 pub use outcome::{Directive, Outcome, UnknownKind, panic_text, status_of, status_of_result};
 pub use retry::{Backoff, DEFAULT_MAX_ATTEMPTS, MAX_BACKOFF, RetryPolicy};
 pub use router::{RouteError, Router};
-pub use schedule::{FieldFault, InvalidSchedule, MAX_CRON_TEXT, Overlap, Schedule};
+pub use schedule::{CatchUp, FieldFault, InvalidSchedule, MAX_CRON_TEXT, Overlap, Schedule, UnknownPolicy};
 #[doc(inline)]
 pub use source::Source;
 pub use state::{JobState, UnknownState};
@@ -71,6 +71,12 @@ pub mod _documentation {
     pub mod architecture {}
     #[doc = include_str!("../../docs/design.md")]
     pub mod design {}
+    #[doc = include_str!("../../docs/lifecycle.md")]
+    pub mod lifecycle {}
+    #[doc = include_str!("../../docs/stores.md")]
+    pub mod stores {}
+    #[doc = include_str!("../../docs/production.md")]
+    pub mod production {}
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     pub mod testing {}

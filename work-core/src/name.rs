@@ -15,7 +15,7 @@ pub struct InvalidName {
     why: String,
 }
 
-fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
+pub(crate) fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
     let why = if name.is_empty() {
         "it is empty".to_owned()
     } else if name.len() > MAX_NAME {

@@ -268,6 +268,37 @@ async fn perform_every_starts_at_once_and_skips_or_overlaps_as_it_is_told() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_due_cancels_the_one_before_if_it_is_told_to() {
+    struct Running(Arc<AtomicUsize>);
+    impl Drop for Running {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    let counts = || Arc::new(AtomicUsize::new(0));
+    let (runs, most, now, ends) = (counts(), counts(), counts(), counts());
+    let (count, peak, running, ended) = (runs.clone(), most.clone(), now.clone(), ends.clone());
+    let handler = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        running.fetch_add(1, Ordering::SeqCst);
+        let (guard, peak, ended) = (Running(running.clone()), peak.clone(), ended.clone());
+        async move {
+            sleep(millis(5)).await;
+            peak.fetch_max(guard.0.load(Ordering::SeqCst), Ordering::SeqCst);
+            sleep(millis(30)).await;
+            ended.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let worker = LocalWorker::new(Router::new().route("slow", handler));
+    let schedule = Schedule::every(millis(10)).unwrap().overlap(Overlap::Cancel);
+    let recurring = worker.perform_every(Job::new("slow", ()), schedule).await.unwrap();
+    sleep(millis(105)).await;
+    recurring.cancel();
+    worker.stop().await;
+    assert_eq!((runs.load(Ordering::SeqCst), most.load(Ordering::SeqCst), ends.load(Ordering::SeqCst)), (11, 1, 1));
+}
+
 #[tokio::test]
 async fn perform_receive_runs_each_item_once_and_ends_with_its_stream() {
     let sum = Arc::new(AtomicUsize::new(0));

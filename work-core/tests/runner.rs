@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use work_core::runner::Runner;
-use work_core::store::{Fence, Inspect, JobFilter, MemoryStore, Store};
-use work_core::{Args, Context, Job, JobState, QueueWorker, Router, Worker};
+use work_core::store::{Fence, Inspect, JobFilter, MemoryStore, Order, Retention, Store};
+use work_core::{Args, Clock, Context, Job, JobState, QueueWorker, Router, Worker};
 
 async fn insert(store: &MemoryStore, n: u32) {
     let jobs = (0..n).map(|n| Job::new("test", n).into_stored(1024).unwrap()).collect();
@@ -92,7 +93,7 @@ async fn what_does_not_stop_is_named_and_given_back() {
     let report = runner.grace(Duration::from_millis(50)).run_until(started.cancelled_owned()).await.unwrap();
     assert_eq!(report.left.len(), 1);
     assert_eq!(report.left[0].1.as_str(), "test");
-    let page = store.list(JobFilter::default(), None, 10).await.unwrap();
+    let page = store.list(JobFilter::default(), Order::OldestFirst, None, 10).await.unwrap();
     assert_eq!((page.jobs[0].state, page.jobs[0].attempt), (JobState::Available, 0));
 }
 
@@ -131,4 +132,27 @@ async fn settings_out_of_range_are_named() {
         let error = runner.run_until(std::future::ready(())).await.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_forgets_what_ended_long_ago_a_batch_after_the_other() {
+    let clock = Clock::manual(chrono::DateTime::UNIX_EPOCH);
+    let store = MemoryStore::with_clock(clock.clone());
+    insert(&store, 2_500).await;
+    let runner = || {
+        let router = Router::new().route("test", async || {});
+        Runner::new(Arc::new(store.clone()), router).clock(clock.clone())
+    };
+    runner().run_until(drained(store.clone())).await.unwrap();
+    clock.advance(Duration::from_secs(25 * 3600));
+    let total = async || store.counts(JobFilter::all()).await.unwrap().total();
+    runner().retention(Retention::FOREVER).run_until(tokio::time::sleep(Duration::from_secs(6))).await.unwrap();
+    assert_eq!(total().await, 2_500, "kept for ever");
+    let forgotten = async {
+        while total().await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    runner().run_until(tokio::time::timeout(Duration::from_secs(30), forgotten).map(drop)).await.unwrap();
+    assert_eq!(total().await, 0);
 }

@@ -77,6 +77,7 @@ struct Columns<'j> {
     keys: Option<Vec<Option<&'j str>>>,
     scopes: Option<Vec<Option<i16>>>,
     headers: Option<Vec<Option<String>>>,
+    tags: Option<Vec<Option<String>>>,
 }
 
 impl<'j> Columns<'j> {
@@ -97,14 +98,15 @@ impl<'j> Columns<'j> {
             keys: column(parts.clone().map(|p| p.unique.as_ref().map(Unique::key))),
             scopes: column(parts.clone().map(|p| p.unique.as_ref().map(scope))),
             headers: column(
-                parts.map(|p| if p.headers.is_empty() { None } else { serde_json::to_string(&p.headers).ok() }),
+                parts.clone().map(|p| if p.headers.is_empty() { None } else { serde_json::to_string(&p.headers).ok() }),
             ),
+            tags: column(parts.map(|p| if p.tags.is_empty() { None } else { serde_json::to_string(&p.tags).ok() })),
         }
     }
 
     async fn send(&self, session: &Session) -> Result<Vec<tokio_postgres::Row>, Error> {
         let now = session.shared.now();
-        let params: [Param<'_>; 13] = [
+        let params: [Param<'_>; 14] = [
             (&self.ids, Type::UUID_ARRAY),
             (&self.kinds, Type::TEXT_ARRAY),
             (&self.args, Type::BYTEA_ARRAY),
@@ -117,6 +119,7 @@ impl<'j> Columns<'j> {
             (&self.keys, Type::TEXT_ARRAY),
             (&self.scopes, Type::INT2_ARRAY),
             (&self.headers, Type::TEXT_ARRAY),
+            (&self.tags, Type::TEXT_ARRAY),
             (&now, Type::TIMESTAMPTZ),
         ];
         session.query(&session.shared.sql.insert, &params).await

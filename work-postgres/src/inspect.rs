@@ -5,11 +5,12 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 use work_core::store::{AttemptRecord, BoxFuture, Counts, ErrorRecord, JobFilter, NewJob, Page, StoredJob};
-use work_core::{JobId, JobState, Kind, Queue, Status};
+use work_core::{JobId, JobState, Status};
 
 use crate::call::{Param, Session};
 use crate::instant::Instant;
 use crate::row::{self, BadRow, WIDTH};
+use crate::search::{Found, Search, names, search, state_names, states};
 
 pub(crate) fn get<'c>(session: &'c Session, id: &'c JobId) -> BoxFuture<'c, Result<Option<StoredJob>, Error>> {
     Box::pin(async move {
@@ -19,52 +20,73 @@ pub(crate) fn get<'c>(session: &'c Session, id: &'c JobId) -> BoxFuture<'c, Resu
     })
 }
 
-pub(crate) fn list<'c>(
-    session: &'c Session,
-    (filter, after, limit): &'c (JobFilter, Option<i64>, usize),
-) -> BoxFuture<'c, Result<Page, Error>> {
+pub(crate) fn list<'c>(session: &'c Session, wanted: &'c Search) -> BoxFuture<'c, Result<Page, Error>> {
     Box::pin(async move {
-        let (queue, kind, state) = names(filter);
-        // One more than asked for tells whether there is a next page.
-        let limit_and_one = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-        let after = after.unwrap_or(i64::MIN);
-        let params: [Param<'_>; 5] = [
-            (&queue, Type::TEXT),
-            (&kind, Type::TEXT),
-            (&state, Type::TEXT),
-            (&after, Type::INT8),
-            (&limit_and_one, Type::INT8),
-        ];
-        let mut rows = session.query(&session.shared.sql.list, &params).await?;
-        let more = rows.len() > *limit;
-        rows.truncate(*limit);
-        let next = if more { rows.last().map(|row| row.try_get(0)).transpose()? } else { None };
-        let jobs = rows.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+        let Found { jobs, next } = search(session, wanted).await?;
         Ok(Page { jobs: with_attempts(session, jobs).await?, next })
     })
 }
 
+/// Where the next page starts, if there is one.
+type After = Option<i64>;
+
+/// Who the jobs of a page are.
+pub(crate) fn ids<'c>(session: &'c Session, wanted: &'c Search) -> BoxFuture<'c, Result<(Vec<JobId>, After), Error>> {
+    Box::pin(async move {
+        let Found { jobs, next } = search(session, wanted).await?;
+        Ok((jobs.into_iter().map(|job| job.job.parts.id).collect(), next))
+    })
+}
+
+/// A part of the counts of a filter that is more than coarse: what the next page of it holds.
+pub(crate) fn count_page<'c>(
+    session: &'c Session,
+    wanted: &'c Search,
+) -> BoxFuture<'c, Result<(Counts, After), Error>> {
+    Box::pin(async move {
+        let mut counts = Counts::default();
+        if wanted.filter.args.is_empty() {
+            let (rows, next) = states(session, wanted).await?;
+            count(&mut counts, &rows)?;
+            return Ok((counts, next));
+        }
+        let Found { jobs, next } = search(session, wanted).await?;
+        jobs.into_iter().for_each(|job| *counts.0.entry(job.state).or_default() += 1);
+        Ok((counts, next))
+    })
+}
+
+/// Each table by itself, so that each is read in the way that suits it.
+const COUNTS: &str = "SELECT state, count(*) FROM work.jobs WHERE ($1::text[] IS NULL OR queue = ANY ($1))
+        AND ($2::text[] IS NULL OR kind = ANY ($2)) AND ($3::text[] IS NULL OR state = ANY ($3)) GROUP BY state
+    UNION ALL SELECT state, count(*) FROM work.history WHERE ($1::text[] IS NULL OR queue = ANY ($1))
+        AND ($2::text[] IS NULL OR kind = ANY ($2)) AND ($3::text[] IS NULL OR state = ANY ($3)) GROUP BY state";
+
+/// The counts of a coarse filter.
 pub(crate) fn counts<'c>(session: &'c Session, filter: &'c JobFilter) -> BoxFuture<'c, Result<Counts, Error>> {
     Box::pin(async move {
-        let (queue, kind, state) = names(filter);
-        let params: [Param<'_>; 3] = [(&queue, Type::TEXT), (&kind, Type::TEXT), (&state, Type::TEXT)];
+        let (queues, kinds, states) = (names(&filter.queues), names(&filter.kinds), state_names(filter));
+        let params: [Param<'_>; 3] =
+            [(&queues, Type::TEXT_ARRAY), (&kinds, Type::TEXT_ARRAY), (&states, Type::TEXT_ARRAY)];
+        let rows = session.query_anew(&session.shared.sql.schema.in_sql(COUNTS), &params).await?;
         let mut counts = Counts::default();
-        for row in session.query(&session.shared.sql.counts, &params).await? {
-            if let Ok(state) = row.try_get::<_, &str>(0)?.parse() {
-                counts.0.insert(state, u64::try_from(row.try_get::<_, i64>(1)?).unwrap_or_default());
-            }
-        }
+        count(&mut counts, &rows)?;
         Ok(counts)
     })
 }
 
-fn names(filter: &JobFilter) -> (Option<&str>, Option<&str>, Option<&'static str>) {
-    let queue = filter.queue.as_ref().map(Queue::as_str);
-    (queue, filter.kind.as_ref().map(Kind::as_str), filter.state.map(JobState::name))
+fn count(counts: &mut Counts, rows: &[Row]) -> Result<(), Error> {
+    for row in rows {
+        if let Ok(state) = row.try_get::<_, &str>(0)?.parse() {
+            let jobs = u64::try_from(row.try_get::<_, i64>(1)?).unwrap_or_default();
+            *counts.0.entry(state).or_default() += jobs;
+        }
+    }
+    Ok(())
 }
 
 /// A row that is no job is shown all the same: its parts are what could be read of it.
-fn stored(row: &Row) -> Result<StoredJob, Error> {
+pub(crate) fn stored(row: &Row) -> Result<StoredJob, Error> {
     let (job, created_at, attempt) = match row::job(row)? {
         Ok(stored) => (stored.job, stored.created_at, stored.attempt),
         Err(BadRow(_)) => {
@@ -81,6 +103,11 @@ fn stored(row: &Row) -> Result<StoredJob, Error> {
     stored.status = row.try_get::<_, Option<i16>>(WIDTH + 2)?.and_then(status);
     stored.output = row.try_get::<_, Option<&[u8]>>(WIDTH + 3)?.map(Bytes::copy_from_slice);
     stored.finished_at = row.try_get::<_, Option<Instant>>(WIDTH + 4)?.map(Into::into);
+    stored.worker = row.try_get(WIDTH + 5)?;
+    stored.lease_until = row.try_get::<_, Option<Instant>>(WIDTH + 6)?.map(Into::into);
+    stored.stopping = stored.state == JobState::Running && row.try_get::<_, bool>(WIDTH + 7)?;
+    stored.progress = row.try_get(WIDTH + 8)?;
+    stored.progress_at = row.try_get::<_, Option<Instant>>(WIDTH + 9)?.map(Into::into);
     Ok(stored)
 }
 

@@ -8,6 +8,13 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Instant(i64);
 
+impl Instant {
+    /// A moment later or earlier; the infinities stay.
+    pub(crate) const fn plus(self, micros: i64) -> Self {
+        if self.0 == i64::MIN || self.0 == i64::MAX { self } else { Self(self.0.saturating_add(micros)) }
+    }
+}
+
 /// 2000-01-01 in microseconds since 1970.
 const EPOCH: i64 = 946_684_800_000_000;
 

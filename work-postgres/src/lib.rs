@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod call;
+mod candidates;
 mod change;
 mod connector;
 mod error;
@@ -14,11 +15,17 @@ mod listen;
 mod migrate;
 mod notify;
 mod open;
+mod operate;
+mod prune;
+mod queues;
 mod row;
+mod schedules;
+mod search;
 mod settle;
 mod sql;
 mod store;
 mod thread;
+mod workers;
 
 pub use error::OpenError;
 pub use open::{Durability, PostgresStoreBuilder};

@@ -5,10 +5,11 @@ use crate::open::Durability;
 use crate::sql::Schema;
 
 /// The schema, one step for each version. A step that was released is never edited.
-const STEPS: &[&str] = &[include_str!("sql/1_jobs.sql")];
+const STEPS: &[&str] =
+    &[include_str!("sql/1_jobs.sql"), concat!(include_str!("sql/2_operate.sql"), "\n", include_str!("sql/2_jobs.sql"))];
 
 /// The newest version that this program knows.
-const VERSION: i64 = STEPS.len() as i64;
+pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
 /// What is opened.
 pub(crate) struct Target<'t> {
@@ -72,7 +73,7 @@ impl Target<'_> {
     /// Tables without a log are empty after a crash.
     async fn check_tables(&self, client: &Client) -> Result<(), OpenError> {
         let unlogged = "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relpersistence <> 'p'
-            AND relnamespace = to_regnamespace($1) AND relname IN ('jobs', 'history', 'attempts')";
+            AND relnamespace = to_regnamespace($1) AND relname IN ('jobs', 'history', 'attempts', 'tags', 'schedules')";
         let row = client.query_opt(unlogged, &[&self.schema.name()]).await.map_err(|error| self.other(&error))?;
         match row {
             Some(row) => Err(OpenError::NotDurable {

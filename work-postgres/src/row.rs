@@ -12,7 +12,7 @@ use work_core::{Job, JobId, Kind, Parts, Queue, Unique};
 use crate::instant::Instant;
 
 /// The number of columns that [`job`] reads.
-pub(crate) const WIDTH: usize = 16;
+pub(crate) const WIDTH: usize = 17;
 
 /// What a row holds that is no job, as a sentence.
 #[derive(Debug)]
@@ -73,6 +73,9 @@ pub(crate) fn parts(row: &Row) -> Result<Parts, Error> {
     if let Some(json) = row.try_get::<_, Option<&str>>(15)? {
         // Headers that are no object of texts are none.
         parts.headers = serde_json::from_str(json).unwrap_or_default();
+    }
+    if let Some(json) = row.try_get::<_, Option<&str>>(16)? {
+        parts.tags = serde_json::from_str(json).unwrap_or_default();
     }
     Ok(parts)
 }

@@ -13,16 +13,33 @@ pub(crate) struct Sql {
     pub(crate) cancel: String,
     pub(crate) retry: String,
     pub(crate) get: String,
-    pub(crate) list: String,
-    pub(crate) counts: String,
     pub(crate) attempts: String,
+    pub(crate) stop_requests: String,
+    pub(crate) set_progress: String,
+    pub(crate) beat: String,
+    pub(crate) leave: String,
+    pub(crate) workers: String,
+    pub(crate) prune: String,
+    pub(crate) pause: String,
+    pub(crate) resume: String,
+    pub(crate) run_now: String,
+    pub(crate) edit: String,
+    pub(crate) delete: String,
+    pub(crate) retry_all: String,
+    pub(crate) put_schedule: String,
+    pub(crate) schedules: String,
+    pub(crate) pass: String,
+    pub(crate) note_last: String,
+    pub(crate) pause_schedule: String,
+    pub(crate) resume_schedule: String,
+    pub(crate) remove_schedule: String,
 }
 
 impl Sql {
     pub(crate) fn new(schema: Schema) -> Self {
         let sql = |text: &str| schema.in_sql(text);
         Self {
-            insert: sql("SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"),
+            insert: sql("SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"),
             lease: sql("SELECT * FROM work.lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
             extend: sql("SELECT * FROM work.extend($1, $2, $3, $4)"),
             settle: sql("SELECT * FROM work.settle($1, $2, $3, $4, $5, $6, $7, $8, $9)"),
@@ -31,31 +48,46 @@ impl Sql {
             cancel: sql("SELECT * FROM work.cancel($1, $2)"),
             retry: sql("SELECT * FROM work.retry($1, $2, $3)"),
             get: sql(&format!("SELECT {COLUMNS} FROM work.all_jobs WHERE id = $1 LIMIT 1")),
-            list: sql(&list()),
-            counts: sql(&format!("SELECT state, count(*) FROM work.all_jobs WHERE {FILTER} GROUP BY state")),
             attempts: sql("SELECT job, attempt, status, message, backtrace, at FROM work.attempts
                 WHERE job = ANY($1) ORDER BY job, n"),
+            stop_requests: sql("SELECT * FROM work.stop_requests()"),
+            set_progress: sql("SELECT FROM work.set_progress($1, $2, $3, $4)"),
+            beat: sql("SELECT FROM work.beat($1, $2, $3, $4, $5, $6, $7, $8, $9)"),
+            leave: sql("DELETE FROM work.workers WHERE id = $1"),
+            workers: sql("SELECT id, host, pid, version, queues, slots, running, started_at, last_beat
+                FROM work.workers
+                WHERE last_beat >= coalesce($1, clock_timestamp()) - $2 * interval '1 microsecond' ORDER BY id"),
+            prune: sql("SELECT * FROM work.prune($1, $2, $3, $4, $5)"),
+            pause: sql("INSERT INTO work.paused (queue, at) VALUES ($1, coalesce($2, clock_timestamp()))
+                ON CONFLICT DO NOTHING RETURNING queue"),
+            resume: sql("DELETE FROM work.paused WHERE queue = $1 RETURNING queue"),
+            run_now: sql("SELECT * FROM work.run_now($1, $2)"),
+            edit: sql("SELECT work.edit($1, $2)"),
+            delete: sql("SELECT * FROM work.delete($1)"),
+            retry_all: sql("SELECT r FROM unnest($1) AS d (id) CROSS JOIN LATERAL work.retry(d.id, $2, $3) AS r"),
+            put_schedule: sql("SELECT FROM work.put_schedule($1, $2, $3, $4, $5, $6, $7, $8, $9)"),
+            schedules: sql(
+                "SELECT name, kind, args, queue, options, schedule, overlap, catch_up, paused_at, created_at,
+                last_slot, last_job FROM work.schedules ORDER BY name",
+            ),
+            pass: sql("SELECT * FROM work.pass($1, $2, $3)"),
+            note_last: sql("UPDATE work.schedules SET last_job = $2 WHERE name = $1"),
+            pause_schedule: sql("UPDATE work.schedules SET paused_at = coalesce($2, clock_timestamp())
+                WHERE name = $1 AND paused_at IS NULL RETURNING name"),
+            resume_schedule: sql("UPDATE work.schedules
+                SET paused_at = NULL, last_slot = greatest(last_slot, coalesce($2, clock_timestamp()))
+                WHERE name = $1 AND paused_at IS NOT NULL RETURNING name"),
+            remove_schedule: sql("DELETE FROM work.schedules WHERE name = $1 RETURNING name"),
             schema,
         }
     }
 }
 
 /// As `lease` answers them, and then what only people look at.
-const COLUMNS: &str = "seq, id, kind, args, queue, priority, scheduled_at, created_at, attempt, max_attempts, fence,
-    timeout_ms, expires_at, unique_key, unique_scope, headers, state, crashes, status, output, finished_at";
-
-const FILTER: &str = "($1::text IS NULL OR queue = $1) AND ($2::text IS NULL OR kind = $2)
-    AND ($3::text IS NULL OR state = $3)";
-
-/// Each table by itself first, so that the long one is read by its index.
-fn list() -> String {
-    let rows =
-        COLUMNS.replace("output", "NULL::bytea AS output").replace("finished_at", "NULL::timestamptz AS finished_at");
-    let page = format!("WHERE {FILTER} AND seq > $4 ORDER BY seq LIMIT $5");
-    format!(
-        "(SELECT {rows} FROM work.jobs {page}) UNION ALL (SELECT {COLUMNS} FROM work.history {page}) ORDER BY seq LIMIT $5"
-    )
-}
+pub(crate) const COLUMNS: &str =
+    "seq, id, kind, args, queue, priority, scheduled_at, created_at, attempt, max_attempts,
+    fence, timeout_ms, expires_at, unique_key, unique_scope, headers, tags, state, crashes, status, output, finished_at,
+    worker, lease_until, cancel_requested, progress, progress_at";
 
 /// The name of a schema, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

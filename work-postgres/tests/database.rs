@@ -6,7 +6,7 @@ mod support;
 
 use support::{Place, complete, count, job, lease};
 use work_core::JobState;
-use work_core::store::{Inserted, Inspect, JobFilter, Settled, Store};
+use work_core::store::{Inserted, Inspect, JobFilter, Order, Settled, Store};
 use work_postgres::{Durability, OpenError, PostgresStore};
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_trigger_enqueues_with_every_option() {
         CREATE TRIGGER welcome AFTER INSERT ON work.users FOR EACH ROW EXECUTE FUNCTION work.welcome();
         INSERT INTO work.users VALUES ('Ann'), ('Ann'), ('Bob');";
     other.run(sql).await.unwrap();
-    let jobs = store.list(JobFilter::default(), None, 10).await.unwrap().jobs;
+    let jobs = store.list(JobFilter::all(), Order::OldestFirst, None, 10).await.unwrap().jobs;
     assert_eq!(jobs.len(), 2, "one key, one job");
     let parts = &jobs[0].job.parts;
     assert_eq!((parts.kind.as_str(), parts.queue.as_str(), parts.priority), ("welcome", "mail", 2));
@@ -113,11 +113,11 @@ async fn a_newer_schema_and_one_of_another_program_are_refused_and_left_alone() 
     let other = place.other().await;
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'SCHEMA'::regnamespace";
     let tables = tables.replace("SCHEMA", &place.schema);
-    other.run("DROP FUNCTION work.cancel; UPDATE work.work_schema SET version = 2").await.unwrap();
+    other.run("DROP FUNCTION work.cancel; UPDATE work.work_schema SET version = 3").await.unwrap();
     let before = other.number(&tables).await;
     let error = place.builder().connect().await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 2, known: 1, .. }), "{error:?}");
-    assert!(error.to_string().contains("has version 2, and this program knows versions up to 1; run a newer program"));
+    assert!(matches!(error, OpenError::NewerSchema { found: 3, known: 2, .. }), "{error:?}");
+    assert!(error.to_string().contains("has version 3, and this program knows versions up to 2; run a newer program"));
     assert_eq!(other.number(&tables).await, before);
     let cancel = "SELECT count(*) FROM pg_proc WHERE proname = 'cancel' AND pronamespace = 'SCHEMA'::regnamespace";
     assert_eq!(other.number(&cancel.replace("SCHEMA", &place.schema)).await, 0, "nothing was repaired");

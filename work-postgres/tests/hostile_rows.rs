@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::{Place, complete, count, in_state, job, lease};
-use work_core::store::{ErrorRecord, Inspect, JobFilter, Rescued, Settle, Settled, Settlement, Store};
+use work_core::store::{ErrorRecord, Inspect, JobFilter, Order, Rescued, Settle, Settled, Settlement, Store};
 use work_core::{Job, JobState, Status};
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn due_times_at_the_edge_are_now_or_never() {
     let leased = lease(&store, 10).await;
     assert_eq!(leased.jobs.len(), 1);
     assert!(leased.next_due_in.unwrap() > Duration::from_secs(1_000_000_000));
-    assert_eq!(store.list(JobFilter::default(), None, 10).await.unwrap().jobs.len(), 2);
+    assert_eq!(store.list(JobFilter::all(), Order::OldestFirst, None, 10).await.unwrap().jobs.len(), 2);
 }
 
 #[tokio::test]

@@ -22,13 +22,15 @@ const EXPIRED: &str = "SELECT * FROM (
 
 const CRASHED: &str = "UPDATE jobs SET crashes = ?2 WHERE seq = ?1";
 
-const TAKE_BACK: &str = "UPDATE jobs SET state = 'available', attempt = max(attempt - 1, 0), lease_until = NULL
-    WHERE seq = ?1";
+const TAKE_BACK: &str = "UPDATE jobs SET state = 'available', attempt = max(attempt - 1, 0), lease_until = NULL,
+    progress = NULL, progress_at = NULL WHERE seq = ?1";
 
 const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499, finished_at = ?2
     WHERE id = ?1 AND state = 'available'";
 
 const CANCEL_RUNNING: &str = "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND state = 'running'";
+
+const TELL: &str = "INSERT OR IGNORE INTO stops (job) SELECT seq FROM jobs WHERE id = ?1";
 
 const RETRY: &str = "UPDATE OR IGNORE jobs SET state = 'available', scheduled_at = ?2, finished_at = NULL, crashes = 0,
     cancel_requested = 0, attempt = min(attempt, ?3 - 1), max_attempts = min(max(max_attempts, attempt + 1), ?3)
@@ -93,12 +95,13 @@ pub(crate) fn cancel(connection: &Connection, shared: &Shared, ids: &[JobId]) ->
     ids.iter().map(|id| cancel_one(connection, *id, now)).collect()
 }
 
-fn cancel_one(connection: &Connection, id: JobId, now: i64) -> rusqlite::Result<CancelOutcome> {
+pub(crate) fn cancel_one(connection: &Connection, id: JobId, now: i64) -> rusqlite::Result<CancelOutcome> {
     let id = id.as_uuid().as_bytes().as_slice();
     if connection.prepare_cached(CANCEL_WAITING)?.execute(params![id, now])? == 1 {
         return Ok(CancelOutcome::Cancelled);
     }
     if connection.prepare_cached(CANCEL_RUNNING)?.execute([id])? == 1 {
+        connection.prepare_cached(TELL)?.execute([id])?;
         return Ok(CancelOutcome::Requested);
     }
     let mut exists = connection.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;

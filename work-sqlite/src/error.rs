@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
-use work_core::StoreError;
+use work_core::{StoreError, StoreFault};
 
 /// Why a file cannot be opened as a store. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
@@ -162,16 +162,19 @@ pub(crate) fn failure(code: std::ffi::c_int, text: &impl ToString) -> rusqlite::
 pub(crate) fn store_error(error: &rusqlite::Error, phase: Phase) -> StoreError {
     let text = error.to_string();
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::rejected("the disk is full", text),
+        Some(ErrorCode::DiskFull) => StoreError::rejected("the disk is full", text).because(StoreFault::Full),
         Some(ErrorCode::ReadOnly) => StoreError::rejected("the database is read-only", text),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            StoreError::rejected("the database is locked by another process", text)
+            StoreError::rejected("the database is locked by another process", text).because(StoreFault::Busy)
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::rejected("the database is damaged", text)
         }
         Some(ErrorCode::SystemIoFailure) if phase == Phase::Commit => {
-            StoreError::unknown("the disk failed during the commit", text)
+            StoreError::unknown("the disk failed during the commit", text).because(StoreFault::Unavailable)
+        }
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+            StoreError::rejected("the database refused", text).because(StoreFault::Unavailable)
         }
         _ => StoreError::rejected("the database refused", text),
     }

@@ -3,14 +3,14 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use work_core::store::{Inserted, NewJob};
-use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, StoreError, UniqueScope};
+use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, Parts, StoreError, UniqueScope};
 
 use crate::row::{id_of, millis};
 use crate::store::Shared;
 
 const INSERT: &str = "INSERT INTO jobs (id, kind, args, queue, priority, scheduled_at, created_at, max_attempts,
-    timeout_ms, expires_at, unique_key, unique_scope, headers)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+    timeout_ms, expires_at, unique_key, unique_scope, headers, tags)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
     ON CONFLICT DO NOTHING";
 
 const BY_ID: &str = "SELECT id FROM jobs WHERE id = ?1";
@@ -40,6 +40,9 @@ pub(crate) fn insert_rows(connection: &Connection, now: i64, jobs: &[NewJob]) ->
     let mut answers = Vec::with_capacity(jobs.len());
     for job in jobs {
         let stored = insert_one(&mut statement, job, now)?;
+        if stored && !job.parts.tags.is_empty() {
+            insert_tags(connection, &job.parts)?;
+        }
         answers.push(if stored { Inserted::New(job.parts.id) } else { Inserted::Duplicate(holder(connection, job)?) });
     }
     Ok(answers)
@@ -69,8 +72,20 @@ fn insert_one(statement: &mut CachedStatement<'_>, job: &NewJob, now: i64) -> ru
         parts.unique.as_ref().map(work_core::Unique::key),
         scope,
         headers,
+        tags_json(parts),
     ])?;
     Ok(stored == 1)
+}
+
+fn tags_json(parts: &Parts) -> Option<String> {
+    if parts.tags.is_empty() { None } else { serde_json::to_string(&parts.tags).ok() }
+}
+
+/// For who looks for one; the row was inserted just before.
+fn insert_tags(connection: &Connection, parts: &Parts) -> rusqlite::Result<()> {
+    let seq = connection.last_insert_rowid();
+    let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO tags (tag, job) VALUES (?1, ?2)")?;
+    parts.tags.iter().try_for_each(|tag| statement.execute(params![tag, seq]).map(drop))
 }
 
 /// Rounded up: a timeout is never zero.

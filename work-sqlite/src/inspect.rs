@@ -1,13 +1,17 @@
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use work_core::store::{AttemptRecord, Counts, ErrorRecord, JobFilter, NewJob, Page, StoredJob};
 use work_core::{JobId, JobState, Kind, Parts, Queue, Status};
 
+use crate::candidates::groups_of;
 use crate::row::{self, BadRow, COLUMNS, WIDTH, bytes, id_of, instant};
+use crate::search::{Found, Search, search};
 use crate::store::Shared;
 
-const FILTER: &str = "(?1 IS NULL OR queue = ?1) AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR state = ?3)";
-
-const MORE: &str = "state, crashes, status, output, finished_at";
+/// The columns that [`stored`] reads beside those of a job.
+pub(crate) const MORE: &str = "state, crashes, status, output, finished_at, worker, lease_until, cancel_requested,
+    progress, progress_at";
 
 pub(crate) fn get(connection: &Connection, _: &Shared, id: &JobId) -> rusqlite::Result<Option<StoredJob>> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS}, {MORE} FROM jobs WHERE id = ?1"))?;
@@ -16,49 +20,104 @@ pub(crate) fn get(connection: &Connection, _: &Shared, id: &JobId) -> rusqlite::
     found.map(|(seq, job)| with_attempts(connection, seq, job)).transpose()
 }
 
-pub(crate) fn list(
-    connection: &Connection,
-    _: &Shared,
-    (filter, after, limit): &(JobFilter, Option<i64>, usize),
-) -> rusqlite::Result<Page> {
-    let sql = format!("SELECT {COLUMNS}, {MORE} FROM jobs WHERE {FILTER} AND seq > ?4 ORDER BY seq LIMIT ?5");
-    let (queue, kind, state) = names(filter);
-    // One more than asked for tells whether there is a next page.
-    let limit_and_one = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-    let after = after.unwrap_or(i64::MIN);
-    let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![queue, kind, state, after, limit_and_one], |row| {
-        Ok((row.get::<_, i64>(0)?, stored(row)?))
-    })?;
-    let mut found = rows.collect::<Result<Vec<_>, _>>()?;
-    let more = found.len() > *limit;
-    found.truncate(*limit);
-    let next = if more { found.last().map(|(seq, _)| *seq) } else { None };
-    let jobs = found.into_iter().map(|(seq, job)| with_attempts(connection, seq, job)).collect::<Result<_, _>>()?;
+pub(crate) fn list(connection: &Connection, _: &Shared, wanted: &Search) -> rusqlite::Result<Page> {
+    let Found { jobs, next, .. } = search(connection, wanted)?;
+    let jobs = jobs.into_iter().map(|(seq, job)| with_attempts(connection, seq, job)).collect::<Result<_, _>>()?;
     Ok(Page { jobs, next })
 }
 
-pub(crate) fn counts(connection: &Connection, _: &Shared, filter: &JobFilter) -> rusqlite::Result<Counts> {
-    let (queue, kind, state) = names(filter);
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT state, count(*) FROM jobs WHERE {FILTER} GROUP BY state"))?;
-    let mut counts = Counts::default();
-    let mut rows = statement.query(params![queue, kind, state])?;
-    while let Some(row) = rows.next()? {
-        if let Ok(state) = row.get_ref(0)?.as_str().unwrap_or_default().parse() {
-            counts.0.insert(state, u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default());
-        }
-    }
-    Ok(counts)
+/// A part of the counts of a filter that is more than coarse: what the next page of it holds.
+pub(crate) fn count_page(
+    connection: &Connection,
+    _: &Shared,
+    wanted: &Search,
+) -> rusqlite::Result<(Vec<JobState>, Option<i64>)> {
+    let Found { jobs, next, .. } = search(connection, wanted)?;
+    Ok((jobs.into_iter().map(|(_, job)| job.state).collect(), next))
 }
 
-fn names(filter: &JobFilter) -> (Option<&str>, Option<&str>, Option<&str>) {
-    let queue = filter.queue.as_ref().map(Queue::as_str);
-    (queue, filter.kind.as_ref().map(Kind::as_str), filter.state.map(JobState::name))
+/// Who the jobs of a page are.
+pub(crate) fn ids(connection: &Connection, _: &Shared, wanted: &Search) -> rusqlite::Result<(Vec<JobId>, Option<i64>)> {
+    let Found { jobs, next, .. } = search(connection, wanted)?;
+    Ok((jobs.into_iter().map(|(_, job)| job.job.parts.id).collect(), next))
+}
+
+/// The counts of a coarse filter. All jobs but those that ended well are in an index.
+pub(crate) fn counts(connection: &Connection, _: &Shared, filter: &JobFilter) -> rusqlite::Result<Counts> {
+    let wanted = |state: &JobState| filter.states.is_empty() || filter.states.contains(state);
+    let whole = filter.queues.is_empty() && filter.kinds.is_empty();
+    // Then those that ended well are what is left over.
+    let by_rest = whole && wanted(&JobState::Completed);
+    let mut found = BTreeMap::new();
+    for state in JobState::ALL {
+        let jobs = match state {
+            JobState::Completed if by_rest => continue,
+            _ if !by_rest && !wanted(&state) => continue,
+            JobState::Available => available(connection, filter)?,
+            JobState::Running => by_row(connection, "INDEXED BY jobs_leases", state, filter)?,
+            JobState::Completed => by_row(connection, "NOT INDEXED", state, filter)?,
+            _ => dead(connection, filter, state)?,
+        };
+        found.insert(state, jobs);
+    }
+    if by_rest {
+        let all: i64 = connection.prepare_cached(COUNT_ALL)?.query_row([], |row| row.get(0))?;
+        found.insert(JobState::Completed, all - found.values().sum::<i64>());
+    }
+    found.retain(|state, jobs| wanted(state) && *jobs > 0);
+    Ok(Counts(found.into_iter().map(|(state, jobs)| (state, jobs.unsigned_abs())).collect()))
+}
+
+pub(crate) const COUNT_ALL: &str = "SELECT count(*) FROM jobs";
+
+pub(crate) const COUNT_DEAD: &str =
+    "SELECT count(*) FROM jobs INDEXED BY jobs_dead WHERE state = ?1 AND queue = ?2 AND kind = ?3
+    AND (state = 'discarded' OR state = 'cancelled')";
+
+pub(crate) const COUNT_READY: &str = "SELECT count(*) FROM jobs INDEXED BY jobs_ready WHERE state = 'available'";
+
+fn dead(connection: &Connection, filter: &JobFilter, state: JobState) -> rusqlite::Result<i64> {
+    let mut statement = connection.prepare_cached(COUNT_DEAD)?;
+    let groups = groups_of(connection, filter, state)?;
+    groups.iter().try_fold(0, |sum, (queue, kind)| {
+        let jobs: i64 = statement.query_row(params![state.name(), queue, kind], |row| row.get(0))?;
+        Ok(sum + jobs)
+    })
+}
+
+fn available(connection: &Connection, filter: &JobFilter) -> rusqlite::Result<i64> {
+    if !filter.kinds.is_empty() {
+        return by_row(connection, "INDEXED BY jobs_ready", JobState::Available, filter);
+    }
+    if filter.queues.is_empty() {
+        return connection.prepare_cached(COUNT_READY)?.query_row([], |row| row.get(0));
+    }
+    let mut statement = connection.prepare_cached(&format!("{COUNT_READY} AND queue = ?1"))?;
+    let mut queues: Vec<&str> = filter.queues.iter().map(Queue::as_str).collect();
+    queues.sort_unstable();
+    queues.dedup();
+    queues.into_iter().try_fold(0, |sum, queue| {
+        let jobs: i64 = statement.query_row([queue], |row| row.get(0))?;
+        Ok(sum + jobs)
+    })
+}
+
+/// By looking at each row.
+fn by_row(connection: &Connection, from: &str, state: JobState, filter: &JobFilter) -> rusqlite::Result<i64> {
+    let names = |column: &str, names: &[&str]| match names.len() {
+        0 => String::new(),
+        count => format!("AND {column} IN ({})", vec!["?"; count].join(", ")),
+    };
+    let queues: Vec<&str> = filter.queues.iter().map(Queue::as_str).collect();
+    let kinds: Vec<&str> = filter.kinds.iter().map(Kind::as_str).collect();
+    let which = format!("{} {}", names("queue", &queues), names("kind", &kinds));
+    let mut statement =
+        connection.prepare(&format!("SELECT count(*) FROM jobs {from} WHERE state = '{state}' {which}"))?;
+    statement.query_row(params_from_iter(queues.into_iter().chain(kinds)), |row| row.get(0))
 }
 
 /// A row that is no job is shown all the same: its parts are what could be read of it.
-fn stored(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
+pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
     let (job, created_at, attempt) = match row::job(row)? {
         Ok(stored) => (stored.job, stored.created_at, stored.attempt),
         Err(BadRow(_)) => (unreadable(row)?, instant(row.get(7)?), 0),
@@ -70,6 +129,11 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
     stored.status = row.get::<_, Option<i64>>(WIDTH + 2)?.and_then(status);
     stored.output = bytes(row.get_ref(WIDTH + 3)?);
     stored.finished_at = row.get::<_, Option<i64>>(WIDTH + 4)?.map(instant);
+    stored.worker = row.get_ref(WIDTH + 5)?.as_str().ok().map(str::to_owned);
+    stored.lease_until = row.get::<_, Option<i64>>(WIDTH + 6)?.map(instant);
+    stored.stopping = stored.state == JobState::Running && row.get::<_, i64>(WIDTH + 7)? != 0;
+    stored.progress = row.get::<_, Option<f64>>(WIDTH + 8)?.map(|done| done as f32);
+    stored.progress_at = row.get::<_, Option<i64>>(WIDTH + 9)?.map(instant);
     Ok(stored)
 }
 
@@ -85,6 +149,11 @@ fn status(code: i64) -> Option<Status> {
 }
 
 fn with_attempts(connection: &Connection, seq: i64, mut job: StoredJob) -> rusqlite::Result<StoredJob> {
+    job.attempts = attempts(connection, seq)?;
+    Ok(job)
+}
+
+pub(crate) fn attempts(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<AttemptRecord>> {
     let mut statement = connection
         .prepare_cached("SELECT attempt, status, message, backtrace, at FROM attempts WHERE job = ?1 ORDER BY rowid")?;
     let records = statement.query_map([seq], |row| {
@@ -97,6 +166,5 @@ fn with_attempts(connection: &Connection, seq: i64, mut job: StoredJob) -> rusql
             at: instant(row.get(4)?),
         })
     })?;
-    job.attempts = records.collect::<Result<_, _>>()?;
-    Ok(job)
+    records.collect()
 }

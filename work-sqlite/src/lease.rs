@@ -4,6 +4,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use work_core::store::{Fence, Lease, LeaseKey, Leased, Want};
 use work_core::{DEFAULT_MAX_ATTEMPTS, Queue, Status};
 
+use crate::queues::at_work;
 use crate::row::{self, BadRow, COLUMNS, Stored, WIDTH, instant};
 use crate::settle::{Ended, end, record};
 use crate::store::Shared;
@@ -35,11 +36,15 @@ pub(crate) fn lease(connection: &Connection, shared: &Shared, want: &Want) -> ru
     let now = shared.now();
     let mut leasing = Leasing { connection, shared, want, now, statement: connection.prepare_cached(&lease_sql())? };
     let mut leased = Leased::default();
-    for queue in &want.queues {
+    let queues = at_work(connection, &want.queues)?;
+    for queue in &queues {
         leasing.queue(queue, &mut leased)?;
     }
     if leased.jobs.len() < want.limit {
-        let next = next_due(connection, &want.queues)?;
+        let mut next = None;
+        for queue in &queues {
+            next = earlier(next, first_due(connection, queue)?);
+        }
         leased.next_due_in = next.map(|at| Duration::from_millis(u64::try_from(at.saturating_sub(now)).unwrap_or(0)));
     }
     Ok(leased)
@@ -137,18 +142,20 @@ fn next_level(connection: &Connection, queue: &Queue, least: i64) -> rusqlite::R
     connection.prepare_cached(NEXT_LEVEL)?.query_row(params![queue.as_str(), least], |row| row.get(0))
 }
 
-/// When the first job of these queues that is not due yet will be.
-fn next_due(connection: &Connection, queues: &[Queue]) -> rusqlite::Result<Option<i64>> {
-    let mut earliest: Option<i64> = None;
-    for queue in queues {
-        let mut from = Some(i64::MIN);
-        while let Some(least) = from {
-            let Some(level) = next_level(connection, queue, least)? else { break };
-            from = level.checked_add(1);
-            let mut statement = connection.prepare_cached(NEXT_DUE)?;
-            let at: i64 = statement.query_row(params![queue.as_str(), level], |row| row.get(0))?;
-            earliest = Some(earliest.map_or(at, |before| before.min(at)));
-        }
+fn earlier(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    a.into_iter().chain(b).min()
+}
+
+/// When the first job of a queue that is available is due, or was.
+pub(crate) fn first_due(connection: &Connection, queue: &Queue) -> rusqlite::Result<Option<i64>> {
+    let mut earliest = None;
+    let mut from = Some(i64::MIN);
+    while let Some(least) = from {
+        let Some(level) = next_level(connection, queue, least)? else { break };
+        from = level.checked_add(1);
+        let mut statement = connection.prepare_cached(NEXT_DUE)?;
+        let at = statement.query_row(params![queue.as_str(), level], |row| row.get(0))?;
+        earliest = earlier(earliest, Some(at));
     }
     Ok(earliest)
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod candidates;
 mod change;
 mod error;
 #[cfg(test)]
@@ -10,12 +11,20 @@ mod inspect;
 mod lease;
 mod migrate;
 mod open;
+mod operate;
 pub mod outbox;
+#[cfg(test)]
+mod plans;
+mod prune;
+mod queues;
 mod row;
+mod schedules;
+mod search;
 mod settle;
 mod store;
 mod thread;
 mod watch;
+mod workers;
 mod writer;
 
 pub use error::OpenError;

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use crate::error::OpenError;
 
 /// The schema, one step for each version. A step that was released is never edited.
-const STEPS: &[&str] = &[include_str!("sql/1_jobs.sql")];
+const STEPS: &[&str] = &[include_str!("sql/1_jobs.sql"), include_str!("sql/2_operate.sql")];
 
 /// The newest version that this program knows.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;

@@ -13,10 +13,10 @@ use work_core::{Job, JobId, Kind, Parts, Queue, Unique};
 /// The columns that [`job`] reads, from the second one on; the first is `seq`.
 pub(crate) const COLUMNS: &str =
     "seq, id, kind, args, queue, priority, scheduled_at, created_at, attempt, max_attempts,
-    fence, timeout_ms, expires_at, unique_key, unique_scope, headers";
+    fence, timeout_ms, expires_at, unique_key, unique_scope, headers, tags";
 
 /// The number of columns in [`COLUMNS`].
-pub(crate) const WIDTH: usize = 16;
+pub(crate) const WIDTH: usize = 17;
 
 /// What a row holds that is no job, as a sentence.
 #[derive(Debug)]
@@ -72,6 +72,9 @@ fn parts(row: &Row<'_>, id: JobId) -> rusqlite::Result<Parts> {
     if let ValueRef::Text(json) = row.get_ref(15)? {
         // Headers that are no object of texts are none.
         parts.headers = serde_json::from_slice(json).unwrap_or_default();
+    }
+    if let ValueRef::Text(json) = row.get_ref(16)? {
+        parts.tags = serde_json::from_slice(json).unwrap_or_default();
     }
     Ok(parts)
 }

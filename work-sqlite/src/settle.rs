@@ -15,7 +15,8 @@ const END: &str = "UPDATE jobs SET state = ?4, status = ?3, finished_at = ?5, le
     WHERE seq = ?1 AND fence = ?2 AND id = ?6 AND state = 'running'";
 
 const AGAIN: &str = "UPDATE jobs SET state = 'available', status = ?3, scheduled_at = ?4, attempt = attempt - ?5,
-    lease_until = NULL WHERE seq = ?1 AND fence = ?2 AND id = ?6 AND state = 'running'";
+    lease_until = NULL, progress = NULL, progress_at = NULL
+    WHERE seq = ?1 AND fence = ?2 AND id = ?6 AND state = 'running'";
 
 const END_ROW: &str = "UPDATE jobs SET state = ?2, status = ?3, finished_at = ?4, lease_until = NULL WHERE seq = ?1";
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
-use work_core::store::{Inspect, JobFilter, Leased, Settle, Settled, Settlement, Store, Want};
+use work_core::store::{Inspect, JobFilter, Leased, Order, Settle, Settled, Settlement, Store, Want};
 use work_core::{DEFAULT_MAX_ARGS, Job, JobState, Queue, Status};
 use work_sqlite::{Durability, OpenError, SqliteStore};
 
@@ -92,8 +92,8 @@ async fn rows_that_are_no_jobs_are_dead_letters_with_their_reason_and_neighbours
     let leases = lease(&store, 3).await.jobs;
     assert_eq!(leases.len(), 1);
     assert_eq!(leases[0].job.parts.kind.as_str(), "fine");
-    let filter = JobFilter { state: Some(JobState::Discarded), ..JobFilter::default() };
-    let dead = store.list(filter, None, 100).await.unwrap().jobs;
+    let filter = JobFilter::all().state(JobState::Discarded);
+    let dead = store.list(filter, Order::OldestFirst, None, 100).await.unwrap().jobs;
     assert_eq!(dead.len(), rows.len());
     for (job, (column, value, reason)) in dead.iter().zip(rows) {
         let message = &job.last_error().unwrap().message;
@@ -117,12 +117,12 @@ async fn a_file_that_cannot_be_a_store_is_refused_with_a_message_of_its_own() {
     std::fs::write(path("text"), "x".repeat(5_000)).unwrap();
     Connection::open(path("newer"))
         .unwrap()
-        .execute_batch("CREATE TABLE work_schema (version); INSERT INTO work_schema VALUES (2)")
+        .execute_batch("CREATE TABLE work_schema (version); INSERT INTO work_schema VALUES (9)")
         .unwrap();
     Connection::open(path("foreign")).unwrap().execute_batch("CREATE TABLE jobs (x)").unwrap();
     for (name, expected) in [
         ("text", "this is not an SQLite database; give another path, or move the file away"),
-        ("newer", "the schema has version 2, and this program knows versions up to 1; run a newer program"),
+        ("newer", "the schema has version 9, and this program knows versions up to 2; run a newer program"),
         ("foreign", "this database has a table `jobs` of another program; give another path"),
         ("no/folder", "does not exist; create it first"),
         (".", "this is a folder; give the path of a file"),

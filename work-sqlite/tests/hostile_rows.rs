@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
-use work_core::store::{Inspect, JobFilter, Lease, Rescued, Settle, Settled, Settlement, Store, StoredJob, Want};
+use work_core::store::{
+    Inspect, JobFilter, Lease, Order, Rescued, Settle, Settled, Settlement, Store, StoredJob, Want,
+};
 use work_core::{DEFAULT_MAX_ARGS, Job, JobState, Queue, Status};
 use work_sqlite::SqliteStore;
 
@@ -24,8 +26,8 @@ async fn lease(store: &SqliteStore, limit: usize) -> Vec<Lease> {
 }
 
 async fn dead(store: &SqliteStore) -> Vec<StoredJob> {
-    let filter = JobFilter { state: Some(JobState::Discarded), ..JobFilter::default() };
-    store.list(filter, None, 100).await.unwrap().jobs
+    let filter = JobFilter::all().state(JobState::Discarded);
+    store.list(filter, Order::OldestFirst, None, 100).await.unwrap().jobs
 }
 
 #[tokio::test]
@@ -70,7 +72,7 @@ async fn due_times_at_the_edge_of_64_bits_are_now_or_never() {
         Connection::open(&path).unwrap().execute(sql, [at]).unwrap();
     }
     assert_eq!(lease(&store, 10).await.len(), 1);
-    assert_eq!(store.list(JobFilter::default(), None, 10).await.unwrap().jobs.len(), 2);
+    assert_eq!(store.list(JobFilter::default(), Order::OldestFirst, None, 10).await.unwrap().jobs.len(), 2);
 }
 
 #[tokio::test]

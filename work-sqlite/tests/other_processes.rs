@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
-use work_core::Queue;
-use work_core::store::Store;
+use work_core::store::{Inspect, JobFilter, Store};
+use work_core::{Job, JobState, Queue, QueueWorker, Router, Schedule, Status, Worker};
 use work_sqlite::SqliteStore;
 
 async fn place() -> (TempDir, PathBuf, SqliteStore) {
@@ -43,4 +43,43 @@ async fn who_waits_in_vain_looks_again_after_a_while() {
     let before = Instant::now();
     tokio::time::timeout(Duration::from_secs(3), store.ready(&[Queue::DEFAULT])).await.expect("woken");
     assert!(before.elapsed() > Duration::from_millis(100), "that is polling");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_does_elsewhere_reaches_a_runner_within_a_second() {
+    let (_dir, path, store) = place().await;
+    let elsewhere = SqliteStore::open(&path).await.unwrap();
+    let worker =
+        QueueWorker::new(store, Router::new().route("wait", std::future::pending::<()>).route("fine", async || {}));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(worker.clone().run_until(async { drop(stopped.await) }));
+    let soon = Duration::from_secs(5);
+
+    let waits = worker.perform(Job::new("wait", ())).await.unwrap();
+    while elsewhere.get(waits.id()).await.unwrap().unwrap().state != JobState::Running {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    elsewhere.cancel(vec![waits.id()]).await.unwrap();
+    let outcome = tokio::time::timeout(soon, waits.outcome()).await.expect("told to stop").unwrap();
+    assert_eq!(outcome.status(), Status::CANCELLED);
+
+    elsewhere.pause(Queue::DEFAULT).await.unwrap();
+    let fine = worker.perform(Job::new("fine", ())).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(elsewhere.get(fine.id()).await.unwrap().unwrap().state, JobState::Available);
+    elsewhere.resume(Queue::DEFAULT).await.unwrap();
+    tokio::time::timeout(soon, fine.outcome()).await.expect("resumed").unwrap();
+
+    let often = Schedule::every(Duration::from_millis(50)).unwrap();
+    let maker = QueueWorker::new(elsewhere.clone(), Router::new().route("fine", async || {}));
+    maker.schedule("often", Job::new("fine", ()).tag("scheduled"), often).await.unwrap();
+    let made = async {
+        while elsewhere.counts(JobFilter::all().tag("scheduled").state(JobState::Completed)).await.unwrap().total() < 3
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(soon, made).await.expect("a schedule that was made elsewhere is kept here");
+    drop(stop);
+    running.await.unwrap().unwrap();
 }

@@ -136,7 +136,11 @@ async fn a_large_backlog_is_stored_in_few_round_trips_and_in_order() {
     let worker = QueueWorker::new(MemoryStore::new(), Router::new().route("item", by_number));
     let receiving = worker.perform_receive("item", futures_util::stream::iter(0..5_000_u32)).await.unwrap();
     receiving.ended().await;
-    let page = worker.store().list(work_core::store::JobFilter::default(), None, 5_000).await.unwrap();
+    let page = worker
+        .store()
+        .list(work_core::store::JobFilter::all(), work_core::store::Order::OldestFirst, None, 5_000)
+        .await
+        .unwrap();
     let args: Vec<u32> = page.jobs.iter().map(|job| serde_json::from_slice(&job.job.args).unwrap()).collect();
     assert!(args.iter().copied().eq(0..5_000));
 }

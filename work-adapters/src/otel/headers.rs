@@ -14,7 +14,7 @@ pub const TRACEPARENT: &str = "traceparent";
 /// The header of a job with what tracing systems add to [`TRACEPARENT`].
 pub const TRACESTATE: &str = "tracestate";
 
-/// Says that a job is one of a schedule: its context is never a parent.
+/// Says that a job is one of a schedule, or due later: its context is never a parent.
 const LINK_ONLY: &str = "work-trace";
 
 /// The longest state that is passed on, in bytes: what W3C Trace Context asks for.
@@ -47,7 +47,10 @@ pub(super) fn inject_from(span: &Span, job: Job) -> Job {
     let context = if of_span.has_active_span() { of_span } else { current() };
     let mut headers = Injected(Vec::new());
     TraceContextPropagator::new().inject_context(&context, &mut headers);
-    headers.0.into_iter().fold(job, |job, (name, value)| job.header(name, value))
+    // Stores note a due time for every job: only the producer knows whether it was asked for.
+    let delayed = job.parts().scheduled_at.is_some();
+    let job = headers.0.into_iter().fold(job, |job, (name, value)| job.header(name, value));
+    if delayed { link_only(job) } else { job }
 }
 
 fn current() -> Context {
@@ -73,8 +76,7 @@ pub(super) fn extract(job: &Job) -> Option<SpanContext> {
 /// True if the context of a job's producer is a parent where the layer asks for one: the first attempt of a job that
 /// was due when it was made.
 pub(super) fn may_be_child(job: &Job) -> bool {
-    let parts = job.parts();
-    job.context().attempt() == 1 && parts.scheduled_at.is_none() && !parts.headers.contains_key(LINK_ONLY)
+    job.context().attempt() == 1 && !job.parts().headers.contains_key(LINK_ONLY)
 }
 
 struct Injected(Vec<(String, String)>);

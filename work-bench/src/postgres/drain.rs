@@ -44,7 +44,7 @@ fn ours() -> Result<Timed, BoxError> {
     let store = runtime.block_on(schema.store())?;
     runtime.block_on(insert(&store))?;
     let timed = time(JOBS, || runtime.block_on(run(&store)))?;
-    let filter = JobFilter { state: Some(JobState::Completed), ..JobFilter::default() };
+    let filter = JobFilter::all().state(JobState::Completed);
     let completed = runtime.block_on(store.counts(filter))?.total();
     if completed != JOBS {
         return Err(format!("{completed} of {JOBS} jobs were completed").into());

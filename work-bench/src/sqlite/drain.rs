@@ -49,7 +49,7 @@ pub(super) fn drained(jobs: u64, times: u64, settings: Settings) -> Result<Timed
         runtime.block_on(insert(&store, jobs))?;
         seconds += time(jobs, || runtime.block_on(run(&store, jobs, settings)))?.seconds(jobs);
     }
-    let filter = JobFilter { state: Some(JobState::Completed), ..JobFilter::default() };
+    let filter = JobFilter::all().state(JobState::Completed);
     let completed = runtime.block_on(store.counts(filter))?.total();
     if completed != total {
         return Err(format!("{completed} of {total} jobs were completed").into());

@@ -22,6 +22,9 @@ pub struct InvalidLimit {
 
 const MAX_PER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// Permits a second, at least.
+const MIN_RATE: f64 = 1e-6;
+
 impl InvalidLimit {
     pub(super) fn check_count(what: &'static str, given: u32) -> Result<(), Self> {
         if given == 0 { Err(Self::new(what, given, "1 to 4294967295")) } else { Ok(()) }
@@ -33,6 +36,22 @@ impl InvalidLimit {
             return Err(Self::new("per", format_args!("{given:?}"), "more than zero, at most 366 days"));
         }
         Ok(())
+    }
+
+    pub(super) fn check_rate(what: &'static str, given: f64) -> Result<(), Self> {
+        let ok = given.is_finite() && given >= MIN_RATE;
+        if ok { Ok(()) } else { Err(Self::new(what, given, "a number of at least 0.000001 a second")) }
+    }
+
+    pub(super) fn check_share(what: &'static str, given: f64) -> Result<(), Self> {
+        if given > 0.0 && given < 1.0 { Ok(()) } else { Err(Self::new(what, given, "more than 0 and less than 1")) }
+    }
+
+    pub(super) fn check_rates(start: f64, min: f64, max: f64) -> Result<(), Self> {
+        Self::check_rate("start", start)?;
+        Self::check_rate("min", min)?;
+        Self::check_rate("max", max)?;
+        if min > max { Err(Self::new("min", min, "at most max")) } else { Ok(()) }
     }
 
     pub(super) fn new(what: &'static str, given: impl fmt::Display, accepted: &'static str) -> Self {

@@ -5,11 +5,17 @@
 //! | [`FixedWindow`] | at most `count` in a window, which begins with its first permit | constant |
 //! | [`SlidingWindow`] | at most `count` in **any** span of `per` | 16 bytes a permit, at most `count` of them |
 //! | [`Gcra`] | evenly spaced at `count / per`, and a burst of so many | constant |
+//! | [`Adaptive`] | close below what the other side takes, which it finds out | constant |
+//! | [`Aimd`] | the plain rule: one more a second, half after a refusal | constant |
 //!
 //! Each answers at once whether there is a permit at an instant, and if not, when to look again. [`Limiter`] waits for
 //! one, in order. Time is tokio's, so that a test may pause it. All of this is about one process: two processes have two
 //! limits.
 
+mod adaptive;
+mod adapts;
+mod aimd;
+mod bucket;
 mod error;
 mod fixed_window;
 mod gcra;
@@ -21,6 +27,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use adaptive::Adaptive;
+pub use adapts::{Adapts, Answer};
+pub use aimd::Aimd;
 pub use error::InvalidLimit;
 pub use fixed_window::FixedWindow;
 pub use gcra::Gcra;

@@ -1,5 +1,5 @@
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,10 @@ pub(super) struct Board {
     ends: Mutex<Vec<End>>,
     /// Told when `ends` gets its first entry.
     pub(super) ended: Notify,
+    /// Told when this process asked a running job to stop.
+    pub(super) cancelled: Arc<Notify>,
+    /// The store has heard that we live.
+    pub(super) is_known: AtomicBool,
     performed: AtomicU64,
     stale: AtomicU64,
     released: AtomicU64,
@@ -90,7 +94,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Board {
-    pub(super) fn new(store: Arc<dyn Store>, settings: Settings, waiters: Arc<Waiters>) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        waiters: Arc<Waiters>,
+        cancelled: Arc<Notify>,
+    ) -> Self {
         Self {
             store,
             settings,
@@ -100,6 +109,8 @@ impl Board {
             held: Mutex::default(),
             ends: Mutex::default(),
             ended: Notify::new(),
+            cancelled,
+            is_known: AtomicBool::new(false),
             performed: AtomicU64::new(0),
             stale: AtomicU64::new(0),
             released: AtomicU64::new(0),
@@ -162,6 +173,34 @@ impl Board {
 
     pub(super) fn held(&self) -> Vec<LeaseKey> {
         lock(&self.held).values().filter(|held| held.ending.is_none()).map(|held| held.key).collect()
+    }
+
+    pub(super) fn holds_any(&self) -> bool {
+        !lock(&self.held).is_empty()
+    }
+
+    pub(super) fn count_held(&self) -> usize {
+        lock(&self.held).len()
+    }
+
+    /// Tells executions to stop whose jobs somebody cancelled. The keys may be other workers' as well.
+    pub(super) fn stop(&self, keys: &[LeaseKey]) {
+        if keys.is_empty() {
+            return;
+        }
+        let mut held = lock(&self.held);
+        for key in keys {
+            // By job and fence: where the store finds the row may have two forms.
+            if let Some(held) = held.get_mut(&key.id).filter(|held| held.key.fence == key.fence) {
+                held.stop(Ending::Lost);
+            }
+        }
+    }
+
+    /// The progress of jobs, as far as it was set since this was last asked.
+    pub(super) fn take_progress(&self) -> Vec<(LeaseKey, f32)> {
+        let news = |held: &Held| held.context.take_news_of_progress().map(|done| (held.key, done));
+        lock(&self.held).values().filter_map(news).collect()
     }
 
     /// Notes that these leases were extended by a request of `asked`; those that were not are told to stop.

@@ -5,11 +5,12 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
+use super::upkeep;
 
 /// How many expired leases are taken back at a time.
 const RESCUE_BATCH: usize = 1_000;
 
-/// Extends leases and rescues jobs, on a thread with a runtime of its own: handlers that block every thread of theirs
+/// Extends leases, rescues jobs and does what else has to be done all the time, on a thread with a runtime of its own: handlers that block every thread of theirs
 /// cannot make it late.
 pub(super) struct Keeper {
     stop: CancellationToken,
@@ -23,7 +24,10 @@ impl Keeper {
         let spawned = thread::Builder::new().name("work-keeper".into()).spawn(move || {
             let _ended = ended.drop_guard();
             match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-                Ok(runtime) => drop(runtime.block_on(stop.run_until_cancelled(keep(&board)))),
+                Ok(runtime) => runtime.block_on(async {
+                    stop.run_until_cancelled(keep(&board)).await;
+                    upkeep::leave(&board).await;
+                }),
                 Err(error) => no_keeper(&board, &error),
             }
         });
@@ -51,7 +55,13 @@ fn no_keeper(board: &Board, error: &std::io::Error) {
     board.stopping.cancel();
 }
 
+/// Apart from each other, so that what is slow holds up nothing else.
 async fn keep(board: &Board) {
+    let (leases, upkeep) = (leases(board), upkeep::keep_up(board));
+    futures_util::future::join(leases, upkeep).await;
+}
+
+async fn leases(board: &Board) {
     let period = board.settings.lease_for / 3;
     loop {
         rescue(board).await;

@@ -8,14 +8,16 @@
 //! | `fetch` | takes a batch of leases as soon as there is room for some |
 //! | `execute` | performs each job and decides what becomes of it |
 //! | `settle` | reports everything that ended while the report before it was under way |
-//! | `keep` | on a thread of its own: extends the leases, takes back what others lost |
+//! | `keep` | on a thread of its own: extends the leases, takes back what others lost, hears who is to stop, forgets |
 
 mod board;
 mod execute;
 mod fetch;
 mod keep;
 mod ramp;
+mod schedules;
 mod settle;
+mod upkeep;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,9 +27,11 @@ use board::Board;
 pub(crate) use board::Waiters;
 
 use crate::pool::Pool;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::router::Routes;
+use crate::store::Retention;
 use crate::worker::check_range;
 use crate::{Clock, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store};
 
@@ -66,6 +70,7 @@ pub struct Runner {
     settings: Settings,
     waiters: Arc<Waiters>,
     hurry: CancellationToken,
+    cancelled: Arc<Notify>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,7 +84,10 @@ pub(crate) struct Settings {
     clock: Clock,
     timings: bool,
     ramp: Option<Ramp>,
-    /// Who we are, for people who look at a lease.
+    retention: Retention,
+    /// The version of the program.
+    version: String,
+    /// Who we are, for people who look at a lease. Each run has a name of its own.
     worker: String,
 }
 
@@ -112,9 +120,13 @@ impl Runner {
             clock: Clock::system(),
             timings: false,
             ramp: None,
-            worker: format!("pid-{}", std::process::id()),
+            retention: Retention::default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            worker: String::new(),
         };
-        Self { store, routes: router.into_routes(), settings, waiters: Arc::default(), hurry: CancellationToken::new() }
+        let routes = router.into_routes();
+        let (waiters, hurry, cancelled) = (Arc::default(), CancellationToken::new(), Arc::default());
+        Self { store, routes, settings, waiters, hurry, cancelled }
     }
 
     /// The queues to drain, the first one first.
@@ -145,6 +157,20 @@ impl Runner {
     /// How many attempts may end without a report before the job is a dead letter; by default 3.
     pub const fn max_crashes(mut self, attempts: u32) -> Self {
         self.settings.max_crashes = attempts;
+        self
+    }
+
+    /// How long jobs are kept after they have ended; by default a day, and dead letters 7 days. Those that are older are
+    /// deleted in small batches, a few seconds after the start and then about once a minute.
+    pub const fn retention(mut self, keep: Retention) -> Self {
+        self.settings.retention = keep;
+        self
+    }
+
+    /// The version of your program, for people who look at the [workers](crate::store::Inspect::workers) of a store; by
+    /// default that of this library.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.settings.version = version.into();
         self
     }
 
@@ -187,6 +213,12 @@ impl Runner {
         self
     }
 
+    /// Wakes every run of this, and one that is just not listening.
+    pub(crate) fn tell_of_cancel(&self) {
+        self.cancelled.notify_waiters();
+        self.cancelled.notify_one();
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -217,8 +249,9 @@ impl Runner {
     /// Dropping the future stops without any of that: leases end by themselves, and the jobs run again elsewhere.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<Report, InvalidJob> {
         self.validate()?;
-        let Self { store, routes, settings, waiters, hurry } = self;
-        let board = Arc::new(Board::new(store, settings, waiters));
+        let Self { store, routes, mut settings, waiters, hurry, cancelled } = self;
+        settings.worker = name_of_run();
+        let board = Arc::new(Board::new(store, settings, waiters, cancelled));
         let ramp = board.settings.ramp.clone();
         let concurrency = if ramp.is_some() { 1 } else { board.settings.concurrency };
         let pool = Pool::new(Leases::new(board.clone(), routes), (), concurrency);
@@ -241,6 +274,21 @@ impl Runner {
         keeper.stop().await;
         Ok(board.report())
     }
+}
+
+/// Machine, process, and what no other run has.
+fn name_of_run() -> String {
+    let unique = crate::JobId::new().as_uuid().simple().to_string();
+    format!("{}:{}:{}", host(), std::process::id(), &unique[unique.len() - 8..])
+}
+
+/// The name of this machine, as far as a file or the environment tells.
+fn host() -> String {
+    let file =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name = file.ok().or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
+    let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// How long jobs that were told to stop have to get to their next await.

@@ -23,6 +23,12 @@ pub enum InvalidSchedule {
         /// The interval.
         given: Duration,
     },
+    /// A text that is no schedule.
+    #[error("{given:?} is no schedule; use \"every 90s\", or a cron expression and a time zone, as \"0 9 * * * UTC\"")]
+    Text {
+        /// The text, up to 80 characters of it.
+        given: String,
+    },
     /// A cron expression that is too long to be one.
     #[error("a cron expression of {len} bytes is too long; use at most {MAX_CRON_TEXT}")]
     TextTooLong {

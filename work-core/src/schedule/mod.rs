@@ -4,6 +4,9 @@ mod error;
 mod fault;
 #[cfg(feature = "cron")]
 mod field;
+mod missed;
+pub(crate) mod plan;
+mod text;
 #[cfg(feature = "cron")]
 mod zone;
 
@@ -14,6 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub use error::InvalidSchedule;
 pub use fault::FieldFault;
+pub use missed::{CatchUp, UnknownPolicy};
 
 #[cfg(feature = "cron")]
 use cron::Cron;
@@ -37,6 +41,7 @@ pub const MAX_CRON_TEXT: usize = 256;
 pub struct Schedule {
     timing: Timing,
     overlap: Overlap,
+    catch_up: CatchUp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +60,29 @@ pub enum Overlap {
     Skip,
     /// Both run.
     Allow,
+    /// The one before is cancelled.
+    Cancel,
+}
+
+impl Overlap {
+    /// The name, as stores and filters write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Allow => "allow",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+impl std::str::FromStr for Overlap {
+    type Err = UnknownPolicy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        let found = [Self::Skip, Self::Allow, Self::Cancel].into_iter().find(|one| one.name() == text);
+        found.ok_or_else(|| UnknownPolicy::of("overlap", text, "skip, allow or cancel"))
+    }
 }
 
 impl Schedule {
@@ -67,7 +95,7 @@ impl Schedule {
         if interval.as_nanos() < 1_000_000 {
             return Err(InvalidSchedule::IntervalTooShort { given: interval });
         }
-        Ok(Self { timing: Timing::Every(interval), overlap: Overlap::Skip })
+        Ok(Self { timing: Timing::Every(interval), overlap: Overlap::Skip, catch_up: CatchUp::None })
     }
 
     /// By a cron expression, whose times are those that clocks show in `zone`, an IANA name such as `Europe/Berlin`.
@@ -102,13 +130,25 @@ impl Schedule {
     #[cfg(feature = "cron")]
     #[cfg_attr(docsrs, doc(cfg(feature = "cron")))]
     pub fn cron(expression: &str, zone: &str) -> Result<Self, InvalidSchedule> {
-        Ok(Self { timing: Timing::Cron(Cron::parse(expression, zone)?), overlap: Overlap::Skip })
+        Ok(Self {
+            timing: Timing::Cron(Cron::parse(expression, zone)?),
+            overlap: Overlap::Skip,
+            catch_up: CatchUp::None,
+        })
     }
 
     /// Says what happens when a run is due while the one before it still runs; by default it is skipped.
     #[must_use]
     pub const fn overlap(mut self, overlap: Overlap) -> Self {
         self.overlap = overlap;
+        self
+    }
+
+    /// Says what happens to runs of a [durable schedule](crate::QueueWorker::schedule) that were missed; by default they
+    /// do not take place. Other schedules never make up for runs.
+    #[must_use]
+    pub const fn catch_up(mut self, catch_up: CatchUp) -> Self {
+        self.catch_up = catch_up;
         self
     }
 
@@ -148,6 +188,12 @@ impl Schedule {
     #[must_use]
     pub const fn overlaps(&self) -> Overlap {
         self.overlap
+    }
+
+    /// Whether runs that were missed are made up for.
+    #[must_use]
+    pub const fn catches_up(&self) -> CatchUp {
+        self.catch_up
     }
 }
 

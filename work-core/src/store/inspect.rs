@@ -1,12 +1,9 @@
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 
-use super::{BoxFuture, ErrorRecord, NewJob, Store};
-use crate::{JobId, JobState, Kind, Queue, Status, StoreError};
+use super::{BoxFuture, CancelOutcome, Counts, JobFilter, Order, Page, QueueInfo, Store, StoredJob, WorkerInfo};
+use crate::{JobId, Queue, StoreError};
 
-/// What people look through: reading, never the hot path.
+/// What people look through and act on: never the hot path.
 pub trait Inspect: Store {
     /// One job, if it is kept.
     ///
@@ -15,14 +12,23 @@ pub trait Inspect: Store {
     /// [`StoreError`] if the store cannot be read.
     fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>>;
 
-    /// Jobs in the order they arrived, from the start or after a page's [`next`](Page::next), at most `limit`.
+    /// Jobs in the order of their arrival, from the start or after a page's [`next`](Page::next), at most `limit`.
+    ///
+    /// A page reads at most about 20,000 rows, however many there are and whatever the filter; see [`Page`].
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store cannot be read.
-    fn list(&self, filter: JobFilter, after: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Page, StoreError>>;
+    fn list(
+        &self,
+        filter: JobFilter,
+        order: Order,
+        after: Option<i64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>>;
 
-    /// How many jobs of a filter are in each state.
+    /// How many jobs of a filter are in each state. Quick with a million jobs if the filter
+    /// [is coarse](JobFilter::is_coarse); otherwise every job may be looked at, a part at a time.
     ///
     /// # Errors
     ///
@@ -30,126 +36,193 @@ pub trait Inspect: Store {
     fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>>;
 
     /// Makes a dead letter or a cancelled job available again, with one more attempt if it had none left.
-    /// Answers whether it was one.
+    /// Answers whether it was one. If another job has its unique key by now, it stays where it is.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store cannot be written.
     fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>>;
-}
 
-/// Which jobs to look at; an empty filter is all of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobFilter {
-    /// Of this queue.
-    pub queue: Option<Queue>,
-    /// Of this kind.
-    pub kind: Option<Kind>,
-    /// In this state.
-    pub state: Option<JobState>,
-}
+    /// Makes a job that waits for a later time due now. Answers whether it was one that waits.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn run_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-impl JobFilter {
-    /// True if the job is one of these; for stores that look at rows themselves.
-    #[must_use]
-    pub fn fits(&self, stored: &StoredJob) -> bool {
-        let parts = &stored.job.parts;
-        self.queue.as_ref().is_none_or(|queue| *queue == parts.queue)
-            && self.kind.as_ref().is_none_or(|kind| *kind == parts.kind)
-            && self.state.is_none_or(|state| state == stored.state)
+    /// Gives a job that does not run other arguments, as JSON. One that has ended is left so:
+    /// [`retry`](Self::retry) it. Answers whether it was changed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the arguments are no JSON or too large, or if the store cannot be written.
+    fn edit(&self, id: JobId, args: Bytes) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Forgets jobs that do not run, with all that is known of them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; repeating the call is safe.
+    fn delete(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<DeleteOutcome>, StoreError>>;
+
+    /// Changes jobs of a filter, the oldest first and at most `limit`, and answers how many were changed. Jobs that
+    /// the change does not suit are passed over.
+    ///
+    /// Done a part at a time, so that it holds up nobody: jobs that come to meet the filter meanwhile may be changed too.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; some of them may have been changed. Repeating the call goes on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the rest as it is.
+    fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Leases nothing more from a queue, in any process, within a second. What runs goes on, and jobs are still
+    /// accepted. Answers whether it was at work before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the name is no name of a queue, or the store cannot be written.
+    fn pause(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Leases from a queue again, and wakes the runners. Answers whether it was paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn resume(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// The queues by name: those that hold jobs that have not ended well, that are paused, or that a worker drains.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>>;
+
+    /// The workers that were heard of in the last [minute](super::WorkerInfo::GONE_AFTER), by id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, StoreError>>;
+
+    /// Makes no more jobs of a schedule until it is [resumed](Self::resume_schedule). Answers whether it was at work.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn pause_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Makes jobs of a schedule again, from its next slot on: those of the pause are passed over. Answers whether it was
+    /// paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn resume_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Forgets a schedule; the jobs that it made stay. Answers whether there was one. A program that
+    /// [keeps it](crate::QueueWorker::schedule) makes it again when it starts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn remove_schedule(&self, name: String) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Makes a job of a schedule now, whatever its slots and whether it is paused. Answers which, if there is such a
+    /// schedule.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read or written.
+    fn run_schedule_now(&self, name: String) -> BoxFuture<'_, Result<Option<JobId>, StoreError>> {
+        Box::pin(async move {
+            let schedules = self.schedules().await?;
+            let Some(schedule) = schedules.into_iter().find(|schedule| schedule.name == name) else { return Ok(None) };
+            let inserted = self.insert(vec![schedule.run_now()]).await?;
+            Ok(inserted.first().map(|inserted| inserted.id()))
+        })
+    }
+
+    /// [Retries](Self::retry) jobs of a filter, as [`change_all`](Self::change_all).
+    ///
+    /// # Errors
+    ///
+    /// As [`change_all`](Self::change_all).
+    fn retry_all(&self, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.change_all(Change::Retry, filter, limit)
+    }
+
+    /// [Cancels](Store::cancel) jobs of a filter, as [`change_all`](Self::change_all).
+    ///
+    /// # Errors
+    ///
+    /// As [`change_all`](Self::change_all).
+    fn cancel_all(&self, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.change_all(Change::Cancel, filter, limit)
+    }
+
+    /// [Deletes](Self::delete) jobs of a filter, as [`change_all`](Self::change_all).
+    ///
+    /// # Errors
+    ///
+    /// As [`change_all`](Self::change_all).
+    fn delete_all(&self, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.change_all(Change::Delete, filter, limit)
     }
 }
 
-/// A job as it stands in the store.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct StoredJob {
-    /// The job.
-    pub job: NewJob,
-    /// Where it is in its life.
-    pub state: JobState,
-    /// How many attempts it has had, the running one included.
-    pub attempt: u32,
-    /// How many of them ended without any report.
-    pub crashes: u32,
-    /// How the last attempt went.
-    pub status: Option<Status>,
-    /// What it returned, as JSON.
-    pub output: Option<Bytes>,
-    /// The attempts that did not go well, oldest first.
-    pub attempts: Vec<AttemptRecord>,
-    /// When it was accepted.
-    pub created_at: DateTime<Utc>,
-    /// When it ended.
-    pub finished_at: Option<DateTime<Utc>>,
+/// What [`Inspect::change_all`] does with each job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Dead letters and cancelled jobs become available, see [`Inspect::retry`].
+    Retry,
+    /// Jobs that wait are cancelled, and those that run are asked to stop, see [`Store::cancel`].
+    Cancel,
+    /// Jobs that do not run are forgotten, see [`Inspect::delete`].
+    Delete,
 }
 
-impl StoredJob {
-    /// A job that was just accepted; for authors of stores.
+impl Change {
+    /// The states that it changes.
     #[must_use]
-    pub const fn new(job: NewJob, created_at: DateTime<Utc>) -> Self {
-        Self {
-            job,
-            state: JobState::Available,
-            attempt: 0,
-            crashes: 0,
-            status: None,
-            output: None,
-            attempts: Vec::new(),
-            created_at,
-            finished_at: None,
+    pub const fn states(self) -> &'static [crate::JobState] {
+        use crate::JobState::{Available, Cancelled, Completed, Discarded, Running};
+        match self {
+            Self::Retry => &[Discarded, Cancelled],
+            Self::Cancel => &[Available, Running],
+            Self::Delete => &[Available, Completed, Discarded, Cancelled],
         }
     }
 
-    /// Why it is a dead letter, or why its last attempt failed.
+    /// The filter with the states that it changes, or `None` if it has none of them.
     #[must_use]
-    pub fn last_error(&self) -> Option<&ErrorRecord> {
-        self.attempts.last().map(|a| &a.error)
+    pub fn narrowed(self, mut filter: JobFilter) -> Option<JobFilter> {
+        let mut states = self.states().to_vec();
+        states.retain(|state| filter.states.is_empty() || filter.states.contains(state));
+        filter.states = states;
+        (!filter.states.is_empty()).then_some(filter)
     }
 }
 
-/// An attempt that did not go well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptRecord {
-    /// Which attempt, from 1.
-    pub attempt: u32,
-    /// How it went.
-    pub status: Status,
-    /// What went wrong.
-    pub error: ErrorRecord,
-    /// When it ended.
-    pub at: DateTime<Utc>,
+/// What [`Inspect::delete`] did with one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeleteOutcome {
+    /// It is gone.
+    Deleted,
+    /// It runs, and is kept: cancel it first.
+    Running,
+    /// No job has that id.
+    NotFound,
 }
 
-/// A part of a list.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
-    /// The jobs.
-    pub jobs: Vec<StoredJob>,
-    /// Where the next page starts, if there is one.
-    pub next: Option<i64>,
-}
-
-/// How many jobs are in each state; states without jobs may be missing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts(pub BTreeMap<JobState, u64>);
-
-impl Counts {
-    /// The number of jobs in one state.
+impl CancelOutcome {
+    /// True if the call changed something.
     #[must_use]
-    pub fn of(&self, state: JobState) -> u64 {
-        self.0.get(&state).copied().unwrap_or_default()
-    }
-
-    /// The number of jobs that will still run or are running.
-    #[must_use]
-    pub fn open(&self) -> u64 {
-        self.of(JobState::Available) + self.of(JobState::Running)
-    }
-
-    /// The number of all jobs.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.0.values().sum()
+    pub const fn is_change(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Requested)
     }
 }

@@ -3,21 +3,30 @@
 //! [`Store`] is all that a runner needs, [`Inspect`] is what people look through. Every method takes a batch; every
 //! change of a running job carries the fence token of its lease, and a store refuses one that is no longer current.
 
+mod filter;
 mod inspect;
 mod lease;
 mod memory;
+mod operate;
+mod schedule;
 mod settle;
+mod shared;
+mod stored;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-pub use inspect::{AttemptRecord, Counts, Inspect, JobFilter, Page, StoredJob};
+#[doc(no_inline)]
+pub use bytes::Bytes;
+pub use filter::{ArgsField, JobFilter, Order, TimeRange};
+pub use inspect::{Change, DeleteOutcome, Inspect};
 pub use lease::{CancelOutcome, Fence, Lease, LeaseKey, Leased, Rescued, Want};
 pub use memory::MemoryStore;
+pub use operate::{QueueInfo, Retention, WorkerInfo};
+pub use schedule::{Fired, Firing, SCHEDULE_HEADER, SLOT_HEADER, StoredSchedule, options_from_json, options_to_json};
 pub use settle::{ErrorRecord, MAX_ERROR_TEXT, Settle, Settled, Settlement};
+pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 
 use crate::{JobId, Parts, Queue, StoreError};
 
@@ -52,6 +61,27 @@ impl Inserted {
     }
 }
 
+/// Refuses arguments that could not be read back: no JSON, too large, or nested too deep. For authors of stores.
+///
+/// # Errors
+///
+/// [`StoreError`] says which, and what is accepted.
+pub fn check_new_args(args: &[u8], limit: usize) -> Result<(), StoreError> {
+    let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(args);
+    syntax.map_err(|error| StoreError::rejected("the new arguments are no JSON", error))?;
+    let fits = crate::args::check_json(args, limit);
+    fits.map_err(|error| StoreError::rejected("the new arguments are refused", error))
+}
+
+/// Refuses a queue that no job could be in. For authors of stores.
+///
+/// # Errors
+///
+/// [`StoreError`] says what is wrong with the name, and what is accepted.
+pub fn check_queue(queue: &Queue) -> Result<(), StoreError> {
+    queue.validate().map_err(|error| StoreError::rejected("the queue is refused", error))
+}
+
 /// A durable home of jobs.
 ///
 /// A batch is all or nothing: one error for all of it, one answer a job otherwise, in the order given. "Now" is the
@@ -71,7 +101,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes jobs that are due, by priority, then due time, then order of arrival, and counts an attempt for each.
     ///
-    /// A job whose `expires_at` has passed is discarded instead.
+    /// A job whose `expires_at` has passed is discarded instead. Nothing is taken from a queue that is
+    /// [paused](Inspect::pause).
     ///
     /// # Errors
     ///
@@ -100,13 +131,81 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`]; the next call finds them again.
     fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>>;
 
-    /// Cancels jobs. One that waits is cancelled at once; one that runs is told through its next
-    /// [`extend`](Self::extend), which no longer answers its lease.
+    /// Cancels jobs. One that waits is cancelled at once; one that runs is told: through
+    /// [`stop_requests`](Self::stop_requests), and through its next [`extend`](Self::extend), which no longer answers
+    /// its lease.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; repeating the call is safe.
     fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>>;
+
+    /// Running jobs, of any worker, that were [asked to stop](Self::cancel). Each runner asks about twice a second while
+    /// it holds leases, so that jobs stop within a second: keep it cheap.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn stop_requests(&self) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>>;
+
+    /// Notes how much of the work of running jobs is done, from 0 to 1, and when the store heard of it. What comes of a
+    /// lease that is no longer current is ignored. A job that is made available again has no progress.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the next progress replaces this one anyway.
+    fn set_progress(&self, of: Vec<(LeaseKey, f32)>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Notes that a worker is alive, by its [id](WorkerInfo::id), with the store's own times. Workers that have been
+    /// silent for [too long](WorkerInfo::GONE_AFTER) are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the next beat says the same.
+    fn beat(&self, worker: WorkerInfo) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Forgets a worker that stops.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; it is forgotten after a while all the same.
+    fn leave(&self, worker: String) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Forgets jobs that ended so long ago that they are no longer to be kept, at most `limit`, and answers how many.
+    /// Fewer than `limit` says that there are no more for now. Must not slow down leasing, however many there are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the next call goes on.
+    fn prune(&self, retention: Retention, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Keeps a schedule by its name. If there is one already, its job and its times are replaced; that it is paused and
+    /// its last slot stay as they are. If the text of its times is another one, it begins anew: `created_at` is now, and
+    /// there is no last slot.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; repeating the call is safe.
+    fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// All schedules, by name. Each runner asks about once a second: keep it cheap.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<StoredSchedule>, StoreError>>;
+
+    /// Deals with slots that are due. For each, in one transaction: only if the schedule is there, is not paused, and
+    /// its last slot still is [`planned_after`](Firing::planned_after), the last slot becomes [`slot`](Firing::slot) and
+    /// the jobs are inserted. So each slot is dealt with once, however many ask for it.
+    ///
+    /// If its [last job](StoredSchedule::last_job) is available or running, its [`Overlap`](crate::Overlap) decides: no
+    /// job is inserted, or the last job is [cancelled](Self::cancel) first, or nothing of that.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; repeating the call is safe.
+    fn fire(&self, due: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>>;
 
     /// Resolves when it is worth looking again: a job arrived, or some time has passed. Never fails.
     ///

@@ -117,17 +117,21 @@ struct Runs<W> {
     overlap: Overlap,
     /// Ends with the last run, where runs must not overlap.
     last: Option<BoxFuture<'static, ()>>,
+    /// The last run, where the next one cancels it.
+    to_cancel: Option<JobId>,
 }
 
 impl<W: Recurs> Runs<W> {
     fn new(worker: &W, job: Job, schedule: &Schedule) -> Self {
-        Self { worker: worker.clone(), job, overlap: schedule.overlaps(), last: None }
+        Self { worker: worker.clone(), job, overlap: schedule.overlaps(), last: None, to_cancel: None }
     }
 
     fn made(&mut self, handle: JobHandle, recurring: &Recurring) {
         recurring.count(1);
-        if self.overlap == Overlap::Skip {
-            self.last = Some(Box::pin(async move { drop(handle.outcome().await) }));
+        match self.overlap {
+            Overlap::Skip => self.last = Some(Box::pin(async move { drop(handle.outcome().await) })),
+            Overlap::Cancel => self.to_cancel = Some(handle.id()),
+            Overlap::Allow => {}
         }
     }
 
@@ -148,6 +152,11 @@ impl<W: Recurs> Runs<W> {
         if self.last.is_some() {
             recurring.counts.skipped.fetch_add(1, Ordering::Relaxed);
             return;
+        }
+        if let Some(id) = self.to_cancel.take()
+            && let Err(error) = self.worker.cancel(id).await
+        {
+            tracing::warn!(%error, job.id = %id, "the run before could not be cancelled");
         }
         match self.worker.perform(next_run(&self.job)).await {
             Ok(handle) => self.made(handle, recurring),

@@ -15,7 +15,9 @@ use crate::handle::Accepted;
 use crate::router::Routes;
 use crate::runner::{Ramp, Report, Runner, Waiters};
 use crate::source::{Receipt, Source};
-use crate::store::{BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, NewJob, StoredJob};
+use crate::store::{
+    BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, NewJob, Retention, StoredJob, StoredSchedule,
+};
 use crate::{
     Backoff, Clock, DEFAULT_MAX_ARGS, InvalidJob, Job, JobHandle, JobId, Kind, Outcome, PerformError, Queue,
     RetryPolicy, RouteError, Router, Schedule, Status, StoreError,
@@ -111,6 +113,10 @@ runner_settings! {
     grace(time: Duration);
     /// How many attempts may end without a report before the job is a dead letter; by default 3.
     max_crashes(attempts: u32);
+    /// How long jobs are kept after they have ended; by default a day, and dead letters 7 days.
+    retention(keep: Retention);
+    /// The version of your program, for people who look at workers; by default that of this library.
+    version(version: impl Into<String>);
     /// What becomes of a job after an attempt.
     retry(policy: RetryPolicy);
     /// Starts with one job at a time, and gradually runs more; by default all slots are there at once.
@@ -239,6 +245,47 @@ impl QueueWorker {
         Ok(inserted.into_iter().map(|inserted| self.handle(inserted)).collect())
     }
 
+    /// Keeps a schedule in the store under a name: from now on, its jobs are made by whatever
+    /// [runner](Self::run_until) of the store is up, each slot once, whether this process lives or not. One of that name
+    /// is replaced; if its times stay the same, it goes on where it was.
+    ///
+    /// [`Schedule::overlap`] and [`Schedule::catch_up`] say what happens when runs overlap or were missed. Look at and
+    /// change schedules through [`store`](Self::store): [`pause_schedule`](Inspect::pause_schedule),
+    /// [`run_schedule_now`](Inspect::run_schedule_now), [`remove_schedule`](Inspect::remove_schedule). The jobs carry the
+    /// schedule's name and their slot in the headers [`schedule`](crate::store::SCHEDULE_HEADER) and
+    /// [`schedule-slot`](crate::store::SLOT_HEADER).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use work_core::{CatchUp, Job, QueueWorker, Router, Schedule, store::{MemoryStore, Store}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let worker = QueueWorker::new(MemoryStore::new(), Router::new().route("report", async || {}));
+    /// let daily = Schedule::every(Duration::from_secs(86_400))?.catch_up(CatchUp::One);
+    /// worker.schedule("daily-report", Job::new("report", ()).queue("reports"), daily).await?;
+    ///
+    /// let schedules = worker.store().schedules().await?;
+    /// assert_eq!((schedules[0].name.as_str(), schedules[0].schedule.as_str()), ("daily-report", "every 86400s"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`perform`](Worker::perform); and the name must be one that a kind could have.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the schedule kept or not; repeating the call is safe.
+    pub async fn schedule(&self, name: impl Into<String>, job: Job, schedule: Schedule) -> Result<(), PerformError> {
+        let name = name.into();
+        crate::name::check("schedule", &name).map_err(InvalidJob::from)?;
+        let job = self.check(job)?;
+        let stored = StoredSchedule::of(name, job, &schedule);
+        Ok(self.shared.store.put_schedule(stored).await?)
+    }
+
     fn check(&self, job: Job) -> Result<NewJob, PerformError> {
         self.accepts(&job)?;
         Ok(job.into_stored(self.shared.max_args)?)
@@ -334,6 +381,9 @@ impl Worker for QueueWorker {
 
     async fn cancel(&self, id: JobId) -> Result<bool, PerformError> {
         let outcomes = self.shared.store.cancel(vec![id]).await?;
+        if outcomes.first() == Some(&CancelOutcome::Requested) {
+            self.shared.runner.tell_of_cancel();
+        }
         Ok(matches!(outcomes.first(), Some(CancelOutcome::Cancelled | CancelOutcome::Requested)))
     }
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use tokio_postgres::{Client, NoTls};
-use work_core::store::{Inspect, JobFilter, Lease, Leased, NewJob, Settle, Settlement, Store, StoredJob, Want};
+use work_core::store::{Inspect, JobFilter, Lease, Leased, NewJob, Order, Settle, Settlement, Store, StoredJob, Want};
 use work_core::{DEFAULT_MAX_ARGS, Job, JobId, JobState, Queue, Status};
 use work_postgres::{PostgresStore, PostgresStoreBuilder};
 
@@ -96,8 +96,7 @@ pub(crate) fn complete(lease: &Lease) -> Settle {
 }
 
 pub(crate) async fn in_state(store: &PostgresStore, state: JobState) -> Vec<StoredJob> {
-    let filter = JobFilter { state: Some(state), ..JobFilter::default() };
-    store.list(filter, None, 10_000).await.unwrap().jobs
+    store.list(JobFilter::all().state(state), Order::OldestFirst, None, 10_000).await.unwrap().jobs
 }
 
 pub(crate) async fn count(store: &PostgresStore, state: JobState) -> u64 {

@@ -1,8 +1,8 @@
 //! What people see.
 
 use super::*;
-use crate::store::{ErrorRecord, JobFilter, MAX_ERROR_TEXT};
-use crate::{JobState, Kind};
+use crate::JobState;
+use crate::store::{CancelOutcome, DeleteOutcome, ErrorRecord, JobFilter, MAX_ERROR_TEXT, Order};
 
 /// By queue, kind and state, in pages of any size.
 pub async fn counts_lists_and_pages_agree(make: &impl MakeStore) {
@@ -12,15 +12,15 @@ pub async fn counts_lists_and_pages_agree(make: &impl MakeStore) {
     for lease in lease(&*store, 3).await {
         settle(&*store, complete(&lease)).await;
     }
-    let filter = JobFilter { kind: Some(Kind::from_static("test")), ..JobFilter::default() };
+    let filter = JobFilter::all().kind("test");
     let counts = store.counts(filter.clone()).await.expect("counts");
     assert_eq!((counts.of(JobState::Completed), counts.open(), counts.total()), (3, 4, 7));
-    let mail = JobFilter { queue: Some("mail".into()), state: Some(JobState::Available), ..JobFilter::default() };
+    let mail = JobFilter::all().queue("mail").state(JobState::Available);
     assert_eq!(store.counts(mail.clone()).await.expect("counts").total(), 4);
-    assert_eq!(store.list(mail, None, 100).await.expect("list").jobs.len(), 4);
+    assert_eq!(store.list(mail, Order::OldestFirst, None, 100).await.expect("list").jobs.len(), 4);
     let (mut after, mut seen) = (None, Vec::new());
     loop {
-        let page = store.list(filter.clone(), after, 3).await.expect("list");
+        let page = store.list(filter.clone(), Order::OldestFirst, after, 3).await.expect("list");
         assert!(page.jobs.len() <= 3);
         seen.extend(page.jobs.iter().map(|stored| stored.job.args.clone()));
         after = page.next;
@@ -66,4 +66,190 @@ pub async fn a_dead_letter_can_be_retried(make: &impl MakeStore) {
     assert_eq!(settle(&*store, complete(&again)).await, Settled::Done);
     assert!(!store.retry(id).await.expect("retry"));
     assert!(!store.retry(JobId::new()).await.expect("retry"));
+}
+
+/// It stays where it is, and the holder is left alone.
+pub async fn a_dead_letter_whose_unique_key_is_taken_is_not_retried(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let keyed = || job(1).unique(crate::Unique::new("k"));
+    let dead = insert(&*store, [keyed()]).await[0];
+    let lease = lease_one(&*store).await;
+    settle(&*store, end(&lease, Status::BAD_REQUEST, Settlement::Discard)).await;
+    let holder = insert(&*store, [keyed()]).await[0];
+    assert_ne!(holder, dead);
+    assert!(!store.retry(dead).await.expect("retry"));
+    assert_eq!(store.retry_all(JobFilter::all(), 9).await.expect("retry"), 0);
+    assert_eq!(get(&*store, dead).await.state, JobState::Discarded);
+    assert_eq!(store.delete(vec![dead]).await.expect("delete"), [DeleteOutcome::Deleted]);
+    assert_eq!(insert(&*store, [keyed()]).await, [holder], "the key is still the holder's");
+}
+
+/// All jobs of a filter in an order, in pages of two.
+async fn listed(store: &dyn Inspect, filter: JobFilter, order: Order) -> Vec<u32> {
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = store.list(filter.clone(), order, after, 2).await.expect("list");
+        assert!(page.jobs.len() <= 2);
+        let number = |stored: &StoredJob| stored.job.parts.headers.get("n").and_then(|n| n.parse::<u32>().ok());
+        seen.extend(page.jobs.iter().filter_map(number));
+        after = page.next;
+        if after.is_none() {
+            return seen;
+        }
+    }
+}
+
+fn numbered(n: u32, job: Job) -> Job {
+    job.header("n", n.to_string())
+}
+
+/// Each alone and together, and the newest first is the oldest first turned round.
+pub async fn every_condition_of_a_filter_holds(make: &impl MakeStore) {
+    let (store, clock) = store(make).await;
+    let user = |id: u32| serde_json::json!({ "user": { "id": id, "name": "Ann" }, "items": [id] });
+    let later = |n: u64| start() + seconds(n);
+    let ids = insert(
+        &*store,
+        [
+            numbered(0, Job::new("test", user(1)).queue("a").tag("eu").tag("big")),
+            numbered(1, Job::new("test", user(2)).queue("b").tag("eu")),
+            numbered(2, Job::new("mail", user(2)).queue("a").tag("us")),
+            numbered(3, Job::new("mail", "text").queue("c").scheduled_at(later(100))),
+        ],
+    )
+    .await;
+    clock.advance(seconds(10));
+    insert(&*store, [numbered(4, Job::new("late", user(7)).queue("c").scheduled_at(later(200)))]).await;
+    let wanted = Want { queues: vec!["a".into()], ..want(2) };
+    let leases = store.lease(wanted).await.expect("lease").jobs;
+    let mut failed = end(&leases[0], Status::INTERNAL_ERROR, Settlement::Discard);
+    failed.error = Some(ErrorRecord::new("connection to Db-7 timed out: 100%"));
+    settle(&*store, failed).await;
+    settle(&*store, complete(&leases[1])).await;
+    let all = JobFilter::all;
+    for (filter, expected) in [
+        (all(), vec![0, 1, 2, 3, 4]),
+        (all().queue("a").queue("b"), vec![0, 1, 2]),
+        (all().kind("mail").kind("late"), vec![2, 3, 4]),
+        (all().state(JobState::Available), vec![1, 3, 4]),
+        (all().state(JobState::Discarded).state(JobState::Completed), vec![0, 2]),
+        (all().state(JobState::Running), vec![]),
+        (all().id(ids[3]).id(ids[1]).id(JobId::new()), vec![1, 3]),
+        (all().tag("eu"), vec![0, 1]),
+        (all().tag("eu").tag("big"), vec![0]),
+        (all().tag("e"), vec![]),
+        (all().created(later(10)..), vec![4]),
+        (all().created(..later(10)), vec![0, 1, 2, 3]),
+        (all().due(later(100)..=later(200)), vec![3, 4]),
+        (all().due(later(100)..later(200)), vec![3]),
+        (all().finished(later(10)..), vec![0, 2]),
+        (all().finished(..later(10)), vec![]),
+        (all().error_contains("db-7 TIMED"), vec![0]),
+        (all().error_contains("100%"), vec![0]),
+        (all().error_contains("10_%"), vec![]),
+        (all().error_contains("' OR 1=1 --"), vec![]),
+        (all().args("user.id", 2), vec![1, 2]),
+        (all().args("user.id", 2.0).kind("mail"), vec![2]),
+        (all().args("items.0", 7), vec![4]),
+        (all().args("user.id", "2"), vec![]),
+        (all().args("", "text"), vec![3]),
+        (all().args("a\"b.c'd", 1), vec![]),
+        (all().tag("eu").state(JobState::Discarded).queue("a").args("user.name", "Ann"), vec![0]),
+    ] {
+        assert_eq!(listed(&*store, filter.clone(), Order::OldestFirst).await, expected, "{filter:?}");
+        let mut newest = listed(&*store, filter.clone(), Order::NewestFirst).await;
+        newest.reverse();
+        assert_eq!(newest, expected, "newest first: {filter:?}");
+        let counted = store.counts(filter.clone()).await.expect("counts").total();
+        assert_eq!(counted, expected.len() as u64, "counts: {filter:?}");
+    }
+}
+
+/// And what it carries comes back.
+pub async fn tags_come_back_with_the_job(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    insert(&*store, [job(1).tag("b").tag("a").tag("b"), job(2)]).await;
+    let leases = lease(&*store, 2).await;
+    assert_eq!(leases[0].job.parts.tags.iter().collect::<Vec<_>>(), ["a", "b"]);
+    assert!(leases[1].job.parts.tags.is_empty());
+}
+
+/// Those that run are kept; what is deleted is gone everywhere, and its unique key is free.
+pub async fn a_deleted_job_is_gone(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let held = || job(2).unique(crate::Unique::while_kept("k")).tag("t").priority(9);
+    let ids = insert(&*store, [job(1), held()]).await;
+    let running = lease_one(&*store).await;
+    let answers = store.delete(vec![ids[0], ids[1], ids[1], JobId::new()]).await.expect("delete");
+    let gone = DeleteOutcome::NotFound;
+    assert_eq!(answers, [DeleteOutcome::Running, DeleteOutcome::Deleted, gone, gone]);
+    assert!(store.get(ids[1]).await.expect("get").is_none());
+    assert!(lease(&*store, 10).await.is_empty());
+    let again = insert(&*store, [held()]).await[0];
+    assert_ne!(again, ids[1], "the key is free");
+    assert_eq!(store.list(JobFilter::all().tag("t"), Order::OldestFirst, None, 9).await.expect("list").jobs.len(), 1);
+    assert_eq!(settle(&*store, complete(&running)).await, Settled::Done);
+    assert_eq!(store.delete(vec![ids[0]]).await.expect("delete"), [DeleteOutcome::Deleted]);
+    assert_eq!(store.counts(JobFilter::all()).await.expect("counts").total(), 1);
+}
+
+/// At once, and the others stay where they are.
+pub async fn a_job_that_is_due_later_can_be_run_now(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let ids =
+        insert(&*store, [job(1).scheduled_at(start() + seconds(60)), job(2).scheduled_at(start() + seconds(60))]).await;
+    assert!(store.run_now(ids[0]).await.expect("run now"));
+    assert!(store.run_now(ids[0]).await.expect("run now"), "it waits, and is due already");
+    assert_eq!(numbers(&lease(&*store, 10).await), [1]);
+    assert!(!store.run_now(ids[0]).await.expect("run now"), "it runs");
+    assert!(!store.run_now(JobId::new()).await.expect("run now"));
+}
+
+/// Unless it runs, or they are no arguments.
+pub async fn the_args_of_a_job_can_be_edited(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let ids = insert(&*store, [job(1), job(2)]).await;
+    assert!(store.edit(ids[0], "7".into()).await.expect("edit"));
+    let leases = lease(&*store, 1).await;
+    assert_eq!(numbers(&leases), [7]);
+    assert!(!store.edit(ids[0], "8".into()).await.expect("edit"), "it runs");
+    assert!(!store.edit(JobId::new(), "8".into()).await.expect("edit"));
+    let deep = "[".repeat(65) + &"]".repeat(65);
+    for args in ["{ no json".to_owned(), String::new(), deep, format!("{:?}", "x".repeat(DEFAULT_MAX_ARGS))] {
+        let refused = store.edit(ids[1], args.into()).await.expect_err("refused");
+        assert!(refused.to_string().contains("new arguments"), "{refused}");
+    }
+    settle(&*store, end(&leases[0], Status::BAD_REQUEST, Settlement::Discard)).await;
+    assert!(store.edit(ids[0], "9".into()).await.expect("edit"), "a dead letter can be mended");
+    assert_eq!(get(&*store, ids[0]).await.state, JobState::Discarded);
+    assert!(store.retry(ids[0]).await.expect("retry"));
+    let mut again = numbers(&lease(&*store, 2).await);
+    again.sort_unstable();
+    assert_eq!(again, [2, 9]);
+}
+
+/// No more than the limit, no other job, and only those that it suits.
+pub async fn jobs_of_a_filter_are_changed_together(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    insert(&*store, (0..30).map(|n| job(n).tag(if n % 2 == 0 { "even" } else { "odd" }))).await;
+    let ends = lease(&*store, 20).await;
+    let (dead, running) = ends.split_at(15);
+    for lease in dead {
+        settle(&*store, end(lease, Status::BAD_REQUEST, Settlement::Discard)).await;
+    }
+    let even = || JobFilter::all().tag("even");
+    let of = async |state| store.counts(even().state(state)).await.expect("counts").total();
+    assert_eq!(store.retry_all(even(), 3).await.expect("retry"), 3);
+    assert_eq!((of(JobState::Discarded).await, of(JobState::Available).await), (5, 8));
+    assert_eq!(store.retry_all(even(), 100).await.expect("retry"), 5);
+    assert_eq!(store.retry_all(even(), 100).await.expect("retry"), 0);
+    assert_eq!(store.cancel_all(even(), 100).await.expect("cancel"), 15, "13 that wait and 2 that run");
+    assert_eq!((of(JobState::Cancelled).await, of(JobState::Running).await), (13, 2));
+    let told = store.cancel(vec![running[1].key.id]).await.expect("cancel");
+    assert_eq!(told, [CancelOutcome::Requested]);
+    assert_eq!(store.delete_all(even(), 4).await.expect("delete"), 4);
+    assert_eq!(store.delete_all(even().state(JobState::Running), 100).await.expect("delete"), 0);
+    assert_eq!(store.delete_all(even(), 100).await.expect("delete"), 9);
+    let left = store.counts(JobFilter::all()).await.expect("counts");
+    assert_eq!((left.of(JobState::Running), left.of(JobState::Discarded), left.open()), (5, 7, 10));
 }

@@ -18,7 +18,9 @@
 pub mod insert;
 pub mod inspect;
 pub mod lease;
+pub mod operate;
 pub mod runner;
+pub mod schedule;
 pub mod settle;
 
 use std::future::Future;
@@ -85,6 +87,29 @@ macro_rules! conformance {
                 counts_lists_and_pages_agree,
                 a_failed_attempt_leaves_a_record,
                 a_dead_letter_can_be_retried,
+                a_dead_letter_whose_unique_key_is_taken_is_not_retried,
+                every_condition_of_a_filter_holds,
+                tags_come_back_with_the_job,
+                a_deleted_job_is_gone,
+                a_job_that_is_due_later_can_be_run_now,
+                the_args_of_a_job_can_be_edited,
+                jobs_of_a_filter_are_changed_together,
+            ]
+            operate: [
+                a_paused_queue_is_not_leased_from_until_it_is_resumed,
+                queues_tell_their_depth_and_their_oldest_job,
+                workers_are_known_as_long_as_they_beat,
+                a_running_job_that_is_to_stop_is_named,
+                the_progress_of_a_current_lease_is_kept,
+                jobs_that_ended_long_ago_are_forgotten,
+            ]
+            schedule: [
+                a_schedule_is_kept_by_its_name,
+                each_slot_makes_one_job_with_any_number_of_schedulers,
+                runs_overlap_as_the_schedule_says,
+                missed_runs_are_caught_up_with_as_the_schedule_says,
+                a_paused_schedule_makes_no_jobs,
+                runners_perform_each_slot_once,
             ]
             runner: [
                 every_job_is_performed_once,
@@ -94,6 +119,10 @@ macro_rules! conformance {
                 a_panic_is_retried_and_the_next_job_runs,
                 a_shutdown_gives_an_interrupted_job_back_with_its_attempt,
                 an_outcome_can_be_awaited,
+                a_running_job_stops_within_a_second_of_its_cancellation,
+                the_progress_of_a_handler_reaches_the_store,
+                a_runner_is_known_until_it_stops,
+                a_runner_goes_on_when_its_queue_is_resumed,
             ]
         }
     };

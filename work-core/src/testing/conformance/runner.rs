@@ -7,10 +7,10 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::JobState;
 use crate::runner::{Report, Runner};
-use crate::store::{CancelOutcome, Inserted, JobFilter, Leased, Rescued};
+use crate::store::JobFilter;
 use crate::{Args, Attempt, Backoff, InvalidJob, Json, PerformError, QueueWorker, RetryPolicy, Router, Worker};
-use crate::{JobState, StoreError, store};
 
 /// Runs until no job is available or running any more.
 async fn drain(store: &Arc<dyn Inspect>, router: Router) -> Report {
@@ -71,7 +71,7 @@ pub async fn an_unknown_kind_is_kept_as_a_dead_letter(make: &impl MakeStore) {
 /// The limit is exact, and what is refused is named with the limit.
 pub async fn one_mebibyte_of_args_is_accepted_and_one_byte_more_is_refused(make: &impl MakeStore) {
     let (store, _) = super::store(make).await;
-    let worker = QueueWorker::new(Shared(store.clone()), Router::new().route("test", |Args(_): Args<String>| async {}));
+    let worker = QueueWorker::new(store.clone(), Router::new().route("test", |Args(_): Args<String>| async {}));
     // Two of the bytes are the quotes.
     let fits = "x".repeat(DEFAULT_MAX_ARGS - 2);
     let refused = worker.perform(Job::new("test", format!("{fits}x"))).await;
@@ -124,7 +124,7 @@ pub async fn a_shutdown_gives_an_interrupted_job_back_with_its_attempt(make: &im
 pub async fn an_outcome_can_be_awaited(make: &impl MakeStore) {
     let (store, _) = super::store(make).await;
     let router = Router::new().route("test", |Args(n): Args<u32>| async move { Json(n + 1) });
-    let worker = QueueWorker::new(Shared(store), router);
+    let worker = QueueWorker::new(store, router);
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker.clone().run_until(stop.clone().cancelled_owned()));
     for n in 0..3 {
@@ -136,37 +136,101 @@ pub async fn an_outcome_can_be_awaited(make: &impl MakeStore) {
     assert_eq!(running.await.expect("ran").expect("valid settings").performed, 3);
 }
 
-/// A shared store as a store, since the suite makes `Arc<dyn Inspect>`.
-struct Shared(Arc<dyn Inspect>);
+/// A worker that runs until it is told to stop.
+struct Running {
+    worker: QueueWorker,
+    stop: CancellationToken,
+    run: tokio::task::JoinHandle<Result<Report, InvalidJob>>,
+}
 
-macro_rules! forward {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
-        $(fn $name(&self, $($arg: $type),*) -> BoxFuture<'_, Result<$answer, StoreError>> {
-            self.0.$name($($arg),*)
-        })*
+impl Running {
+    fn start(store: &Arc<dyn Inspect>, router: Router) -> Self {
+        let worker = QueueWorker::new(store.clone(), router);
+        let stop = CancellationToken::new();
+        let run = tokio::spawn(worker.clone().run_until(stop.clone().cancelled_owned()));
+        Self { worker, stop, run }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.run.await.expect("ran").expect("valid settings");
+    }
+}
+
+/// Looks until it is so.
+async fn becomes(what: impl AsyncFn() -> bool) {
+    let so = async {
+        while !what().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     };
+    tokio::time::timeout(seconds(30), so).await.expect("in time");
 }
 
-impl store::Store for Shared {
-    forward! {
-        insert(jobs: Vec<NewJob>) -> Vec<Inserted>;
-        lease(want: Want) -> Leased;
-        extend(leases: Vec<store::LeaseKey>, lease_for: Duration) -> Vec<store::LeaseKey>;
-        settle(done: Vec<Settle>) -> Vec<Settled>;
-        rescue(limit: usize, max_crashes: u32) -> Rescued;
-        cancel(ids: Vec<JobId>) -> Vec<CancelOutcome>;
-    }
-
-    fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
-        self.0.ready(queues)
-    }
+/// Also if somebody else cancels it: long before its lease would be extended.
+pub async fn a_running_job_stops_within_a_second_of_its_cancellation(make: &impl MakeStore) {
+    let (store, _) = super::store(make).await;
+    let started = CancellationToken::new();
+    let token = started.clone();
+    let handler = move || {
+        token.cancel();
+        std::future::pending::<()>()
+    };
+    let running = Running::start(&store, Router::new().route("test", handler));
+    let handle = running.worker.perform(job(1)).await.expect("accepted");
+    started.cancelled().await;
+    store.cancel(vec![handle.id()]).await.expect("cancel");
+    // A third of the lease is 10 s; a busy machine may take a few seconds.
+    let outcome = tokio::time::timeout(seconds(5), handle.outcome()).await.expect("in time").expect("an outcome");
+    assert_eq!(outcome.status(), Status::CANCELLED);
+    running.stop().await;
 }
 
-impl Inspect for Shared {
-    forward! {
-        get(id: JobId) -> Option<StoredJob>;
-        list(filter: JobFilter, after: Option<i64>, limit: usize) -> store::Page;
-        counts(filter: JobFilter) -> store::Counts;
-        retry(id: JobId) -> bool;
-    }
+/// While it runs.
+pub async fn the_progress_of_a_handler_reaches_the_store(make: &impl MakeStore) {
+    let (store, _) = super::store(make).await;
+    let done = CancellationToken::new();
+    let token = done.clone();
+    let handler = move |context: crate::Context| {
+        let token = token.clone();
+        async move {
+            context.set_progress(0.5);
+            token.cancelled().await;
+        }
+    };
+    let running = Running::start(&store, Router::new().route("test", handler));
+    let handle = running.worker.perform(job(1)).await.expect("accepted");
+    let id = handle.id();
+    becomes(async || get(&*store, id).await.progress == Some(0.5)).await;
+    let by = get(&*store, id).await.worker.expect("a worker");
+    becomes(async || store.workers().await.expect("workers").iter().any(|worker| worker.id == by)).await;
+    done.cancel();
+    assert_eq!(handle.outcome().await.expect("an outcome").status(), Status::SUCCESS);
+    running.stop().await;
+}
+
+/// With what it drains, and where.
+pub async fn a_runner_is_known_until_it_stops(make: &impl MakeStore) {
+    let (store, _) = super::store(make).await;
+    let running = Running::start(&store, Router::new());
+    becomes(async || !store.workers().await.expect("workers").is_empty()).await;
+    let worker = store.workers().await.expect("workers").remove(0);
+    assert_eq!((worker.pid, worker.queues, worker.slots), (std::process::id(), vec![Queue::DEFAULT], 100));
+    assert!(!worker.host.is_empty() && !worker.version.is_empty());
+    running.stop().await;
+    assert!(store.workers().await.expect("workers").is_empty());
+}
+
+/// And performs nothing before.
+pub async fn a_runner_goes_on_when_its_queue_is_resumed(make: &impl MakeStore) {
+    let (store, _) = super::store(make).await;
+    store.pause(Queue::DEFAULT).await.expect("pause");
+    let running = Running::start(&store, Router::new().route("test", async || {}));
+    let handle = running.worker.perform(job(1)).await.expect("accepted");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(get(&*store, handle.id()).await.state, JobState::Available);
+    store.resume(Queue::DEFAULT).await.expect("resume");
+    let outcome = tokio::time::timeout(seconds(5), handle.outcome()).await.expect("in time").expect("an outcome");
+    assert_eq!(outcome.status(), Status::SUCCESS);
+    running.stop().await;
 }

@@ -131,8 +131,19 @@ pub(super) fn context_of(job: &Job, attempt: u32, origin: Option<Ticket>) -> Con
 
 /// True if nothing but the kind is as its author said.
 fn is_ordinary(parts: &Parts) -> bool {
-    let Parts { id: _, kind: _, queue, priority, max_attempts, timeout, scheduled_at, expires_at, unique, headers } =
-        parts;
+    let Parts {
+        id: _,
+        kind: _,
+        queue,
+        priority,
+        max_attempts,
+        timeout,
+        scheduled_at,
+        expires_at,
+        unique,
+        headers,
+        tags,
+    } = parts;
     *queue == Queue::DEFAULT
         && *priority == crate::job::DEFAULT_PRIORITY
         && max_attempts.is_none()
@@ -141,4 +152,5 @@ fn is_ordinary(parts: &Parts) -> bool {
         && expires_at.is_none()
         && unique.is_none()
         && headers.is_empty()
+        && tags.is_empty()
 }

@@ -1,5 +1,7 @@
+mod look;
+
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use tokio::runtime::Handle;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use work_core::store::{
-    BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Page, Rescued, Settle,
-    Settled, Settlement, Store, StoredJob, Want,
+    BoxFuture, CancelOutcome, Fired, Firing, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention, Settle, Settled,
+    Settlement, Store, StoredSchedule, Want, WorkerInfo,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
@@ -22,9 +24,10 @@ use crate::lease::Floors;
 use crate::listen::Listener;
 use crate::migrate::Target;
 use crate::notify::Notifier;
+use crate::prune::{AT_ONCE, Sweep};
 use crate::sql::{Schema, Sql};
 use crate::thread::IoThread;
-use crate::{PostgresStoreBuilder, change, insert, inspect, lease, settle};
+use crate::{PostgresStoreBuilder, change, insert, lease, prune, schedules, settle, workers};
 
 /// Jobs in a PostgreSQL database. Cheap to clone; the connections are closed when the last clone is gone.
 ///
@@ -64,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) instance: String,
     clock: Option<Clock>,
     listening: OnceLock<()>,
+    /// The last job that was looked at for being old.
+    swept: AtomicI64,
 }
 
 /// What is due so soon is told of at once.
@@ -79,6 +84,12 @@ impl Shared {
     fn made_available(&self, queue: &str) {
         let here = self.arrivals.wake(queue);
         self.notifier.tell(queue, here);
+    }
+
+    /// As [`made_available`](Self::made_available), of jobs that may be below the floor.
+    fn again_available<'q>(&self, queues: impl IntoIterator<Item = &'q str>) {
+        self.floors.clear();
+        queues.into_iter().for_each(|queue| self.made_available(queue));
     }
 
     /// Only roughly, by our own clock: who is not told finds the job by looking.
@@ -112,6 +123,10 @@ impl Job {
 }
 
 impl PostgresStore {
+    /// The version of the tables that this program knows: those of an earlier one are brought up to date when the store is
+    /// opened, those of a later one are refused.
+    pub const SCHEMA_VERSION: i64 = crate::migrate::VERSION;
+
     /// Connects with the default settings: `postgres://user@host:5432/database`, and the schema `work`.
     ///
     /// # Errors
@@ -168,6 +183,7 @@ impl PostgresStore {
             instance: JobId::new().to_string(),
             clock: settings.clock,
             listening: OnceLock::new(),
+            swept: AtomicI64::new(i64::MIN),
         });
         let (inserter, inserts): (Inserter, Inserts) = Inserter::new();
         thread.handle().spawn(inserts.run(shared.clone()));
@@ -253,9 +269,8 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let (rescued, queues) = self.shared.call("rescue", (limit, max_crashes), change::rescue).await?;
             if !queues.is_empty() {
-                self.shared.floors.clear();
+                self.shared.again_available(queues.iter().map(String::as_str));
             }
-            queues.iter().for_each(|queue| self.shared.made_available(queue));
             Ok(rescued)
         })
     }
@@ -265,6 +280,74 @@ impl Store for PostgresStore {
             return Box::pin(std::future::ready(Ok(Vec::new())));
         }
         self.shared.call("cancel", ids, change::cancel)
+    }
+
+    fn stop_requests(&self) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        self.shared.call("stop_requests", (), workers::stop_requests)
+    }
+
+    fn set_progress(&self, of: Vec<(LeaseKey, f32)>) -> BoxFuture<'_, Result<(), StoreError>> {
+        if of.is_empty() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        self.shared.call("set_progress", of, workers::set_progress)
+    }
+
+    fn beat(&self, worker: WorkerInfo) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.shared.call("beat", worker, workers::beat)
+    }
+
+    fn leave(&self, worker: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.shared.call("leave", worker, workers::leave)
+    }
+
+    fn prune(&self, retention: Retention, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let mut left = if retention.is_forever() { 0 } else { limit };
+            let all = left;
+            while left > 0 {
+                let after = self.shared.swept.load(Ordering::Relaxed);
+                let sweep = Sweep { retention, after, limit: left.min(AT_ONCE) };
+                let (forgotten, next) = self.shared.call("prune", sweep, prune::prune).await?;
+                left = left.saturating_sub(usize::try_from(forgotten).unwrap_or(usize::MAX));
+                self.shared.swept.store(next.unwrap_or(i64::MIN), Ordering::Relaxed);
+                if next.is_none() {
+                    break;
+                }
+            }
+            Ok((all - left) as u64)
+        })
+    }
+
+    fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>> {
+        match insert::check(&schedule.job, self.shared.max_args) {
+            Ok(()) => self.shared.call("put_schedule", schedule, schedules::put),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<StoredSchedule>, StoreError>> {
+        self.shared.call("schedules", (), schedules::schedules)
+    }
+
+    fn fire(&self, due: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
+        if due.is_empty() {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        }
+        let jobs = due.iter().flat_map(|due| &due.jobs);
+        if let Err(error) = jobs.clone().try_for_each(|job| insert::check(job, self.shared.max_args)) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let mut queues: Vec<Queue> = jobs.map(|job| job.parts.queue.clone()).collect();
+        queues.sort_unstable();
+        queues.dedup();
+        Box::pin(async move {
+            let fired = self.shared.call("fire", due, schedules::fire).await?;
+            if fired.iter().any(|fired| matches!(fired, Fired::Done(jobs) if !jobs.is_empty())) {
+                self.shared.again_available(queues.iter().map(Queue::as_str));
+            }
+            Ok(fired)
+        })
     }
 
     fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
@@ -281,31 +364,6 @@ impl PostgresStore {
             Settlement::Retry { at } | Settlement::Snooze { at } => self.shared.is_soon(*at),
             _ => false,
         }
-    }
-}
-
-impl Inspect for PostgresStore {
-    fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
-        self.shared.call("get", id, inspect::get)
-    }
-
-    fn list(&self, filter: JobFilter, after: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Page, StoreError>> {
-        self.shared.call("list", (filter, after, limit), inspect::list)
-    }
-
-    fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
-        self.shared.call("counts", filter, inspect::counts)
-    }
-
-    fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(async move {
-            let queue = self.shared.call("retry", id, change::retry).await?;
-            if let Some(queue) = &queue {
-                self.shared.floors.clear();
-                self.shared.made_available(queue);
-            }
-            Ok(queue.is_some())
-        })
     }
 }
 

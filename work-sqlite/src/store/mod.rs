@@ -1,6 +1,8 @@
+mod look;
+
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
@@ -8,14 +10,15 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 use work_core::store::{
-    BoxFuture, CancelOutcome, Counts, Inserted, Inspect, JobFilter, LeaseKey, Leased, NewJob, Page, Rescued, Settle,
-    Settled, Store, StoredJob, Want,
+    BoxFuture, CancelOutcome, Fired, Firing, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention, Settle, Settled,
+    Store, StoredSchedule, Want, WorkerInfo,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
 use crate::error::OpenError;
+use crate::prune::{Sweep, Swept};
 use crate::thread::{self, Call, Sender};
-use crate::{SqliteStoreBuilder, change, insert, inspect, lease, settle};
+use crate::{SqliteStoreBuilder, change, insert, lease, prune, schedules, settle, workers};
 
 /// Jobs in an SQLite file. Cheap to clone; the file is closed when the last clone is gone.
 ///
@@ -52,6 +55,8 @@ pub(crate) struct Shared {
     arrived: Notify,
     /// How many wait for `arrived`.
     waiters: AtomicUsize,
+    /// The last row that was looked at for being old.
+    swept: AtomicI64,
     /// The thread that writes, which looks at the file as long as somebody waits.
     writer: OnceLock<Thread>,
 }
@@ -117,6 +122,10 @@ impl Drop for Waiting<'_> {
 }
 
 impl SqliteStore {
+    /// The version of the tables that this program knows: a file of an earlier one is brought up to date when it is opened,
+    /// a file of a later one is refused.
+    pub const SCHEMA_VERSION: i64 = crate::migrate::VERSION;
+
     /// Opens a file with the default settings; it is made if it is not there.
     ///
     /// # Errors
@@ -149,6 +158,7 @@ impl SqliteStore {
             changed: AtomicBool::new(false),
             arrived: Notify::new(),
             waiters: AtomicUsize::new(0),
+            swept: AtomicI64::new(i64::MIN),
             writer: OnceLock::new(),
         });
         let path = settings.path.clone();
@@ -212,26 +222,61 @@ impl Store for SqliteStore {
         self.write(ids.len(), ids, |connection, shared, ids| change::cancel(connection, shared, ids))
     }
 
+    fn stop_requests(&self) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        call(&self.reader, 1, (), workers::stop_requests)
+    }
+
+    fn set_progress(&self, of: Vec<(LeaseKey, f32)>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(of.len(), of, |connection, shared, of| workers::set_progress(connection, shared, of))
+    }
+
+    fn beat(&self, worker: WorkerInfo) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(1, worker, workers::beat)
+    }
+
+    fn leave(&self, worker: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(1, worker, workers::leave)
+    }
+
+    fn prune(&self, retention: Retention, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        /// Jobs that are forgotten in one transaction, so that nobody waits long behind it.
+        const AT_ONCE: usize = 500;
+        Box::pin(async move {
+            let mut forgotten = 0;
+            while forgotten < limit as u64 {
+                let after = self.shared.swept.load(Ordering::Relaxed);
+                let left = limit - usize::try_from(forgotten).unwrap_or(limit);
+                let sweep = Sweep { retention, after, limit: left.min(AT_ONCE) };
+                let Swept { rows, next } = call(&self.lister, 1, sweep, prune::sweep).await?;
+                if !rows.is_empty() {
+                    forgotten += self.write(rows.len(), (retention, rows), prune::forget).await?;
+                }
+                self.shared.swept.store(next.unwrap_or(i64::MIN), Ordering::Relaxed);
+                if next.is_none() {
+                    break;
+                }
+            }
+            Ok(forgotten)
+        })
+    }
+
+    fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>> {
+        match insert::check(&schedule.job, self.shared.max_args) {
+            Ok(()) => self.write(1, schedule, schedules::put),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<StoredSchedule>, StoreError>> {
+        call(&self.reader, 1, (), schedules::schedules)
+    }
+
+    fn fire(&self, due: Vec<Firing>) -> BoxFuture<'_, Result<Vec<Fired>, StoreError>> {
+        self.write(due.len(), due, |connection, shared, due| schedules::fire(connection, shared, due))
+    }
+
     fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {
         Box::pin(self.shared.arrival())
-    }
-}
-
-impl Inspect for SqliteStore {
-    fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
-        call(&self.reader, 1, id, inspect::get)
-    }
-
-    fn list(&self, filter: JobFilter, after: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Page, StoreError>> {
-        call(&self.lister, 1, (filter, after, limit), inspect::list)
-    }
-
-    fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
-        call(&self.lister, 1, filter, inspect::counts)
-    }
-
-    fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.write(1, id, change::retry)
     }
 }
 

@@ -1,0 +1,13 @@
+//! The command on real SQLite files, as people and scripts call it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+mod bulk;
+mod calls;
+mod jobs;
+mod operate;
+mod place;
+mod streams;
+#[cfg(target_os = "linux")]
+mod terminal;
+mod unusable;

@@ -1,0 +1,278 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+
+use crate::clock::later;
+use crate::store::{
+    AttemptRecord, CancelOutcome, ErrorRecord, Fence, Inserted, Lease, LeaseKey, NewJob, Rescued, Settle, Settled,
+    Settlement, StoredJob, StoredSchedule, Want, WorkerInfo,
+};
+use crate::{JobId, JobState, Queue, RetryPolicy, Status, UniqueScope};
+
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) rows: BTreeMap<i64, Row>,
+    pub(super) by_id: HashMap<JobId, i64>,
+    pub(super) by_key: HashMap<String, i64>,
+    /// What can be leased, in the order to do it.
+    pub(super) ready: BTreeSet<(Queue, u8, DateTime<Utc>, i64)>,
+    leases: BTreeSet<(DateTime<Utc>, i64)>,
+    /// Rows that run and were asked to stop.
+    stopping: BTreeSet<i64>,
+    /// Since when.
+    pub(super) paused: BTreeMap<Queue, DateTime<Utc>>,
+    pub(super) workers: BTreeMap<String, WorkerInfo>,
+    pub(super) schedules: BTreeMap<String, StoredSchedule>,
+}
+
+pub(super) struct Row {
+    pub(super) stored: StoredJob,
+    fence: u64,
+    until: DateTime<Utc>,
+}
+
+impl Row {
+    /// When it is due.
+    pub(super) fn due(&self) -> DateTime<Utc> {
+        self.stored.job.parts.scheduled_at.unwrap_or(self.stored.created_at)
+    }
+
+    /// Where it is among the jobs that can be leased.
+    pub(super) fn place(&self, seq: i64) -> (Queue, u8, DateTime<Utc>, i64) {
+        let parts = &self.stored.job.parts;
+        (parts.queue.clone(), parts.priority, self.due(), seq)
+    }
+}
+
+impl Table {
+    pub(super) fn insert(&mut self, job: NewJob, now: DateTime<Utc>) -> Inserted {
+        let id = job.parts.id;
+        if self.by_id.contains_key(&id) {
+            return Inserted::Duplicate(id);
+        }
+        let seq = self.rows.last_key_value().map_or(1, |(seq, _)| seq + 1);
+        if let Some(unique) = &job.parts.unique {
+            if let Some(holder) = self.by_key.get(unique.key()).and_then(|seq| self.rows.get(seq)) {
+                return Inserted::Duplicate(holder.stored.job.parts.id);
+            }
+            self.by_key.insert(unique.key().to_owned(), seq);
+        }
+        let scheduled_at = job.parts.scheduled_at.unwrap_or(now);
+        let mut stored = StoredJob::new(job, now);
+        stored.job.parts.max_attempts.get_or_insert(crate::DEFAULT_MAX_ATTEMPTS);
+        self.by_id.insert(id, seq);
+        self.rows.insert(seq, Row { stored, fence: 0, until: now });
+        self.make_available(seq, scheduled_at);
+        Inserted::New(id)
+    }
+
+    pub(super) fn find(&mut self, id: JobId) -> Option<(i64, &mut Row)> {
+        let seq = *self.by_id.get(&id)?;
+        self.rows.get_mut(&seq).map(|row| (seq, row))
+    }
+
+    pub(super) fn make_available(&mut self, seq: i64, at: DateTime<Utc>) {
+        let Some(row) = self.rows.get_mut(&seq) else { return };
+        self.leases.remove(&(row.until, seq));
+        row.stored.state = JobState::Available;
+        row.stored.lease_until = None;
+        row.stored.progress = None;
+        row.stored.progress_at = None;
+        self.stopping.remove(&seq);
+        let parts = &mut row.stored.job.parts;
+        parts.scheduled_at = Some(at);
+        self.ready.insert((parts.queue.clone(), parts.priority, at, seq));
+    }
+
+    pub(super) fn end(&mut self, seq: i64, state: JobState, status: Status, now: DateTime<Utc>) {
+        let Some(row) = self.rows.get_mut(&seq) else { return };
+        let parts = &row.stored.job.parts;
+        self.leases.remove(&(row.until, seq));
+        self.stopping.remove(&seq);
+        self.ready.remove(&row.place(seq));
+        if let Some(unique) = parts.unique.as_ref().filter(|u| u.scope() == UniqueScope::WhileActive) {
+            self.by_key.remove(unique.key());
+        }
+        row.stored.state = state;
+        row.stored.status = Some(status);
+        row.stored.finished_at = Some(now);
+        row.stored.lease_until = None;
+        row.stored.stopping = false;
+    }
+
+    pub(super) fn record(&mut self, seq: i64, status: Status, error: ErrorRecord, at: DateTime<Utc>) {
+        if let Some(row) = self.rows.get_mut(&seq) {
+            let attempt = row.stored.attempt;
+            row.stored.attempts.push(AttemptRecord { attempt, status, error, at });
+        }
+    }
+
+    /// The next job of a queue that is due.
+    pub(super) fn next_due(&self, queue: &Queue, now: DateTime<Utc>) -> Option<i64> {
+        (0..=crate::MAX_PRIORITY).find_map(|priority| {
+            let from = (queue.clone(), priority, DateTime::<Utc>::MIN_UTC, i64::MIN);
+            let to = (queue.clone(), priority, now, i64::MAX);
+            self.ready.range(from..=to).next().map(|(.., seq)| *seq)
+        })
+    }
+
+    /// When the next job of a queue that is not paused is due: one look a priority, however many jobs wait elsewhere.
+    pub(super) fn next_at(&self, queue: &Queue) -> Option<DateTime<Utc>> {
+        let first = |priority| {
+            let from = (queue.clone(), priority, DateTime::<Utc>::MIN_UTC, i64::MIN);
+            let to = (queue.clone(), priority, DateTime::<Utc>::MAX_UTC, i64::MAX);
+            self.ready.range(from..=to).next().map(|(_, _, at, _)| *at)
+        };
+        if self.paused.contains_key(queue) { None } else { (0..=crate::MAX_PRIORITY).filter_map(first).min() }
+    }
+
+    pub(super) fn lease(&mut self, want: &Want, now: DateTime<Utc>) -> Vec<Lease> {
+        let mut leased = Vec::new();
+        for queue in &want.queues {
+            while leased.len() < want.limit && !self.paused.contains_key(queue) {
+                let Some(seq) = self.next_due(queue, now) else { break };
+                leased.extend(self.take(seq, now, want));
+            }
+        }
+        leased
+    }
+
+    pub(super) fn take(&mut self, seq: i64, now: DateTime<Utc>, want: &Want) -> Option<Lease> {
+        let row = self.rows.get_mut(&seq)?;
+        self.ready.remove(&row.place(seq));
+        if row.stored.job.parts.expires_at.is_some_and(|at| at <= now) {
+            self.record(seq, Status::BAD_REQUEST, ErrorRecord::new("it expired before it started"), now);
+            self.end(seq, JobState::Discarded, Status::BAD_REQUEST, now);
+            return None;
+        }
+        row.stored.state = JobState::Running;
+        row.stored.attempt += 1;
+        row.fence += 1;
+        row.until = later(now, want.lease_for);
+        row.stored.lease_until = Some(row.until);
+        row.stored.worker = Some(want.worker.clone());
+        self.leases.insert((row.until, seq));
+        Some(Lease {
+            key: LeaseKey { id: row.stored.job.parts.id, fence: Fence(row.fence), row: seq },
+            job: row.stored.job.clone(),
+            attempt: row.stored.attempt,
+            until: row.until,
+            created_at: row.stored.created_at,
+        })
+    }
+
+    /// The row of a lease that is current.
+    pub(super) fn held(&mut self, key: &LeaseKey) -> Option<&mut Row> {
+        let row = self.rows.get_mut(&key.row)?;
+        (row.stored.state == JobState::Running && row.fence == key.fence.0).then_some(row)
+    }
+
+    pub(super) fn extend(&mut self, key: &LeaseKey, until: DateTime<Utc>) -> bool {
+        let Some(row) = self.held(key).filter(|row| !row.stored.stopping) else { return false };
+        row.stored.lease_until = Some(until);
+        let before = std::mem::replace(&mut row.until, until);
+        self.leases.remove(&(before, key.row));
+        self.leases.insert((until, key.row));
+        true
+    }
+
+    pub(super) fn stop_requests(&self) -> Vec<LeaseKey> {
+        let key =
+            |(seq, row): (&i64, &Row)| LeaseKey { id: row.stored.job.parts.id, fence: Fence(row.fence), row: *seq };
+        self.stopping.iter().filter_map(|seq| self.rows.get_key_value(seq)).map(key).collect()
+    }
+
+    pub(super) fn set_progress(&mut self, key: &LeaseKey, done: f32, now: DateTime<Utc>) {
+        if let Some(row) = self.held(key) {
+            row.stored.progress = Some(done);
+            row.stored.progress_at = Some(now);
+        }
+    }
+
+    pub(super) fn settle(&mut self, done: Settle, now: DateTime<Utc>) -> Settled {
+        let seq = done.key.row;
+        let Some(row) = self.held(&done.key) else { return Settled::Lost };
+        row.stored.status = Some(done.status);
+        if let Settlement::Complete { output } = &done.settlement {
+            row.stored.output.clone_from(output);
+        }
+        if matches!(done.settlement, Settlement::Snooze { .. }) {
+            row.stored.attempt -= 1;
+        }
+        if let Some(error) = done.error {
+            self.record(seq, done.status, error, now);
+        }
+        match done.settlement {
+            Settlement::Retry { at } | Settlement::Snooze { at } => self.make_available(seq, at),
+            Settlement::Complete { .. } => self.end(seq, JobState::Completed, done.status, now),
+            Settlement::Discard => self.end(seq, JobState::Discarded, done.status, now),
+            Settlement::Cancel => self.end(seq, JobState::Cancelled, done.status, now),
+        }
+        for job in done.then {
+            self.insert(job, now);
+        }
+        Settled::Done
+    }
+
+    pub(super) fn rescue(&mut self, limit: usize, max_crashes: u32, now: DateTime<Utc>) -> Rescued {
+        let expired: Vec<i64> = self.leases.range(..(now, i64::MIN)).take(limit).map(|(_, seq)| *seq).collect();
+        let mut rescued = Rescued::default();
+        for seq in expired {
+            let Some(row) = self.rows.get_mut(&seq) else { continue };
+            row.stored.crashes += 1;
+            let (crashes, at, cancelled) = (row.stored.crashes, row.due(), row.stored.stopping);
+            let error = ErrorRecord::new("crashed: the attempt ended without a report");
+            self.record(seq, Status::INTERNAL_ERROR, error, now);
+            if cancelled {
+                self.end(seq, JobState::Cancelled, Status::CANCELLED, now);
+            } else if crashes >= max_crashes {
+                self.end(seq, JobState::Discarded, Status::INTERNAL_ERROR, now);
+                rescued.discarded += 1;
+            } else {
+                if let Some(row) = self.rows.get_mut(&seq) {
+                    row.stored.attempt -= 1;
+                }
+                self.make_available(seq, at);
+                rescued.available += 1;
+            }
+        }
+        rescued
+    }
+
+    pub(super) fn cancel(&mut self, id: JobId, now: DateTime<Utc>) -> CancelOutcome {
+        let Some(seq) = self.by_id.get(&id).copied() else { return CancelOutcome::NotFound };
+        let Some(row) = self.rows.get_mut(&seq) else { return CancelOutcome::NotFound };
+        match row.stored.state {
+            JobState::Available => {
+                self.end(seq, JobState::Cancelled, Status::CANCELLED, now);
+                CancelOutcome::Cancelled
+            }
+            JobState::Running => {
+                row.stored.stopping = true;
+                self.stopping.insert(seq);
+                CancelOutcome::Requested
+            }
+            _ => CancelOutcome::Ended,
+        }
+    }
+
+    pub(super) fn retry(&mut self, id: JobId, now: DateTime<Utc>) -> bool {
+        let Some(seq) = self.by_id.get(&id).copied() else { return false };
+        let Some(row) = self.rows.get_mut(&seq) else { return false };
+        if !matches!(row.stored.state, JobState::Discarded | JobState::Cancelled) {
+            return false;
+        }
+        if let Some(unique) = &row.stored.job.parts.unique {
+            let holder = *self.by_key.entry(unique.key().to_owned()).or_insert(seq);
+            if holder != seq {
+                return false;
+            }
+        }
+        let attempts = RetryPolicy::max_attempts(&row.stored.job).max(row.stored.attempt + 1);
+        row.stored.job.parts.max_attempts = Some(attempts);
+        row.stored.finished_at = None;
+        row.stored.crashes = 0;
+        self.make_available(seq, now);
+        true
+    }
+}

@@ -1,0 +1,207 @@
+//! What people do, once for pages and API: each is done, logged, and answered in the same way.
+
+use bytes::Bytes;
+use work_core::store::{CancelOutcome, Change, DeleteOutcome, StoredJob};
+use work_core::{JobId, Queue};
+
+use crate::call::Call;
+use crate::failure::{Failure, shown};
+use crate::filter::Filters;
+use crate::snapshot::forget;
+
+/// What is done with one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    Retry,
+    Run,
+    Cancel,
+    Delete,
+}
+
+impl Act {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Run => "run",
+            Self::Cancel => "cancel",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// The job, or 404.
+pub(crate) async fn found(call: &Call, id: JobId) -> Result<StoredJob, Failure> {
+    let job = call.app.store.get(id).await?;
+    job.ok_or_else(|| Failure::not_found(format!("No job has the id {id}. It may have been deleted.")))
+}
+
+/// Does it, or says why the job is not one for that.
+pub(crate) async fn act(call: &Call, act: Act, id: JobId) -> Result<(), Failure> {
+    let store = &call.app.store;
+    let job = found(call, id).await?;
+    let done = match act {
+        Act::Retry => store.retry(id).await?,
+        Act::Run => store.run_now(id).await?,
+        Act::Cancel => store.cancel(vec![id]).await?.first().is_some_and(|outcome| CancelOutcome::is_change(*outcome)),
+        Act::Delete => store.delete(vec![id]).await?.first() == Some(&DeleteOutcome::Deleted),
+    };
+    finish(call, act.name(), &id.to_string(), done).await;
+    if done {
+        return Ok(());
+    }
+    let state = job.state;
+    Err(Failure::conflict(match act {
+        Act::Retry => format!(
+            "The job is {state}. Only dead letters and cancelled jobs are retried, and only while no other job has their unique key."
+        ),
+        Act::Run => format!("The job is {state}. Only a job that waits can be made due now."),
+        Act::Cancel => format!("The job is {state}. Only jobs that wait or run are cancelled."),
+        Act::Delete => format!("The job is {state}. One that runs has to be cancelled first."),
+    }))
+}
+
+/// Gives a job other arguments.
+pub(crate) async fn edit(call: &Call, id: JobId, args: Bytes) -> Result<(), Failure> {
+    if let Err(error) = serde_json::from_slice::<serde_json::Value>(&args) {
+        return Err(Failure::bad("invalid-args", format!("The arguments are no JSON: {error}.")));
+    }
+    let job = found(call, id).await?;
+    let done = match call.app.store.edit(id, args).await {
+        Ok(done) => done,
+        Err(error) if error.fault().is_none() && !error.is_unknown() && !error.is_closed() => {
+            return Err(Failure::bad("invalid-args", error.to_string()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    finish(call, "edit", &id.to_string(), done).await;
+    let refused = || format!("The job is {}. The arguments of one that runs cannot be changed.", job.state);
+    if done { Ok(()) } else { Err(Failure::conflict(refused())) }
+}
+
+/// Pauses a queue, or lets it go on.
+pub(crate) async fn pause_queue(call: &Call, pause: Pause) -> Result<bool, Failure> {
+    let queue = Queue::from(call.param().to_owned());
+    let known = call.app.store.queues().await?.iter().any(|info| info.queue == queue);
+    if !known {
+        return Err(Failure::not_found(format!("There is no queue {}.", shown(call.param()))));
+    }
+    let done = match pause {
+        Pause::Pause => call.app.store.pause(queue).await?,
+        Pause::Resume => call.app.store.resume(queue).await?,
+    };
+    finish(call, pause.of_queue(), call.param(), done).await;
+    Ok(done)
+}
+
+/// What is done with a queue or a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pause {
+    Pause,
+    Resume,
+}
+
+impl Pause {
+    const fn of_queue(self) -> &'static str {
+        match self {
+            Self::Pause => "pause queue",
+            Self::Resume => "resume queue",
+        }
+    }
+
+    const fn of_schedule(self) -> &'static str {
+        match self {
+            Self::Pause => "pause schedule",
+            Self::Resume => "resume schedule",
+        }
+    }
+}
+
+async fn known_schedule(call: &Call) -> Result<String, Failure> {
+    let name = call.param().to_owned();
+    let known = call.app.store.schedules().await?.iter().any(|schedule| schedule.name == name);
+    if known { Ok(name) } else { Err(Failure::not_found(format!("There is no schedule {}.", shown(&name)))) }
+}
+
+/// Pauses a schedule, or lets it go on.
+pub(crate) async fn pause_schedule(call: &Call, pause: Pause) -> Result<bool, Failure> {
+    let name = known_schedule(call).await?;
+    let done = match pause {
+        Pause::Pause => call.app.store.pause_schedule(name).await?,
+        Pause::Resume => call.app.store.resume_schedule(name).await?,
+    };
+    finish(call, pause.of_schedule(), call.param(), done).await;
+    Ok(done)
+}
+
+/// Makes a job of a schedule.
+pub(crate) async fn run_schedule(call: &Call) -> Result<JobId, Failure> {
+    let name = known_schedule(call).await?;
+    let id = call.app.store.run_schedule_now(name).await?;
+    finish(call, "run schedule", call.param(), id.is_some()).await;
+    id.ok_or_else(|| Failure::not_found(format!("There is no schedule {}.", shown(call.param()))))
+}
+
+/// How many jobs there are, as far as one page of them tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Count {
+    pub(crate) count: u64,
+    /// False if there may be more.
+    pub(crate) exact: bool,
+}
+
+/// The most jobs that one bulk action changes.
+pub(crate) const MAX_BULK: u64 = 10_000;
+
+/// Counts the jobs that a filter means: all of them if the store counts such filters quickly.
+pub(crate) async fn count(call: &Call, filters: &Filters) -> Result<Count, Failure> {
+    count_of(call, filters.filter.clone()).await
+}
+
+/// Counts those of them that the change suits.
+pub(crate) async fn count_for(call: &Call, change: Change, filters: &Filters) -> Result<Count, Failure> {
+    match change.narrowed(filters.filter.clone()) {
+        Some(filter) => count_of(call, filter).await,
+        None => Ok(Count { count: 0, exact: true }),
+    }
+}
+
+async fn count_of(call: &Call, filter: work_core::store::JobFilter) -> Result<Count, Failure> {
+    if filter.is_coarse() {
+        let counts = call.app.store.counts(filter).await?;
+        return Ok(Count { count: counts.total(), exact: true });
+    }
+    let page = call.app.store.list(filter, work_core::store::Order::OldestFirst, None, 1000).await?;
+    Ok(Count { count: page.jobs.len() as u64, exact: page.next.is_none() })
+}
+
+/// Changes the jobs of a filter, at most so many.
+pub(crate) async fn change(call: &Call, change: Change, filters: &Filters, limit: u64) -> Result<u64, Failure> {
+    let limit = usize::try_from(limit.min(MAX_BULK)).unwrap_or_default();
+    let done = call.app.store.change_all(change, filters.filter.clone(), limit).await?;
+    let action = format!("{} many", change_name(change));
+    call.audit(&action, &filters.words(), &format!("{done} jobs"));
+    forget(&call.app).await;
+    Ok(done)
+}
+
+pub(crate) const fn change_name(change: Change) -> &'static str {
+    match change {
+        Change::Retry => "retry",
+        Change::Cancel => "cancel",
+        Change::Delete => "delete",
+    }
+}
+
+/// The change that a form or a body names.
+pub(crate) fn change_of(name: &str) -> Result<Change, Failure> {
+    let known = [Change::Retry, Change::Cancel, Change::Delete];
+    let found = known.into_iter().find(|change| change_name(*change) == name);
+    found.ok_or_else(|| {
+        Failure::bad("unknown-action", format!("{} is no action; use retry, cancel or delete", shown(name)))
+    })
+}
+
+async fn finish(call: &Call, action: &str, what: &str, done: bool) {
+    call.audit(action, what, if done { "done" } else { "nothing to do" });
+    forget(&call.app).await;
+}

@@ -1,0 +1,78 @@
+// Keeps the page up to date: when the server says that something changed, the page is loaded again, and the parts that
+// are marked live take the place of the old ones. Without this script, everything works by loading pages.
+"use strict";
+(() => {
+  const base = document.documentElement.dataset.base || "";
+  const sign = document.getElementById("live");
+
+  const localTimes = (root) => {
+    for (const time of root.querySelectorAll("time")) {
+      const local = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+      if (time.dataset.local === undefined) time.title = local;
+      else { time.title = time.textContent; time.textContent = local; }
+    }
+  };
+
+  const selectAll = () => {
+    const all = document.getElementById("check-all");
+    if (!all) return;
+    all.hidden = false;
+    all.onchange = () => {
+      for (const box of document.querySelectorAll('input[name="id"][type="checkbox"]')) box.checked = all.checked;
+    };
+  };
+
+  // What a person is about to use stays as it is.
+  const inUse = (part) =>
+    part.querySelector('input[type="checkbox"]:checked') !== null ||
+    (part.contains(document.activeElement) && document.activeElement !== part) ||
+    String(getSelection()) !== "";
+
+  let loading = false;
+  const load = async () => {
+    const parts = [...document.querySelectorAll("[data-live]")];
+    if (loading || document.hidden || parts.length === 0) return;
+    loading = true;
+    try {
+      const answer = await fetch(location.href, { headers: { accept: "text/html" }, redirect: "error" });
+      if (!answer.ok) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const part of parts) {
+        const next = fresh.getElementById(part.id);
+        if (!next || inUse(part)) continue;
+        const open = [...part.querySelectorAll("details")].map((one) => one.open);
+        part.replaceChildren(...next.childNodes);
+        [...part.querySelectorAll("details")].forEach((one, place) => { if (place in open) one.open = open[place]; });
+        localTimes(part);
+      }
+      selectAll();
+    } catch { /* The next change tries again. */ } finally { loading = false; }
+  };
+
+  let source = null;
+  const say = (text, off) => { sign.hidden = false; sign.textContent = text; sign.classList.toggle("off", off); };
+  const watch = () => {
+    if (source || document.hidden) return;
+    source = new EventSource(base + "/events");
+    let first = true;
+    source.addEventListener("changed", () => { say("live", false); if (!first) load(); first = false; });
+    source.onerror = () => { say("not live", true); };
+  };
+  const unwatch = () => { if (source) source.close(); source = null; };
+
+  localTimes(document);
+  selectAll();
+  if (sign && document.querySelector("[data-live]")) {
+    watch();
+    document.addEventListener("visibilitychange", () => { if (document.hidden) unwatch(); else { watch(); load(); } });
+    addEventListener("pagehide", unwatch);
+  }
+
+  // "/" goes to the first field of the search.
+  addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (/^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName)) return;
+    const field = document.querySelector('form[role="search"] input:not([type="hidden"])');
+    if (field) { event.preventDefault(); field.focus(); }
+  });
+})();

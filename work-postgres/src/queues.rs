@@ -1,0 +1,74 @@
+//! Queues: paused and resumed, and looked at.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Error;
+use tokio_postgres::types::Type;
+use work_core::store::{BoxFuture, QueueInfo};
+use work_core::{JobState, Queue};
+
+use crate::call::{Param, Session};
+use crate::instant::Instant;
+use crate::row::text;
+use crate::workers::workers;
+
+/// Answers whether it was at work before.
+pub(crate) fn pause<'c>(session: &'c Session, queue: &'c Queue) -> BoxFuture<'c, Result<bool, Error>> {
+    Box::pin(async move {
+        let now = session.shared.now();
+        let params: [Param<'_>; 2] = [(&queue.as_str(), Type::TEXT), (&now, Type::TIMESTAMPTZ)];
+        Ok(!session.query(&session.shared.sql.pause, &params).await?.is_empty())
+    })
+}
+
+/// Answers whether it was paused.
+pub(crate) fn resume<'c>(session: &'c Session, queue: &'c Queue) -> BoxFuture<'c, Result<bool, Error>> {
+    Box::pin(async move {
+        let params: [Param<'_>; 1] = [(&&*text(queue.as_str()), Type::TEXT)];
+        Ok(!session.query(&session.shared.sql.resume, &params).await?.is_empty())
+    })
+}
+
+/// The time, what is paused, what waits or runs, and what ended badly.
+const QUEUES: &str = "SELECT NULL::text AS queue, NULL::text AS state, NULL::bigint AS jobs,
+        coalesce($1, clock_timestamp()) AS at
+    UNION ALL SELECT queue, NULL, NULL, at FROM work.paused
+    UNION ALL SELECT queue, state, count(*), min(scheduled_at) FROM work.jobs GROUP BY queue, state
+    UNION ALL SELECT queue, state, count(*), NULL FROM work.history
+        WHERE state IN ('discarded', 'cancelled') GROUP BY queue, state";
+
+pub(crate) fn queues<'c>(session: &'c Session, (): &'c ()) -> BoxFuture<'c, Result<Vec<QueueInfo>, Error>> {
+    Box::pin(async move {
+        let mut queues = BTreeMap::new();
+        for worker in workers(session, &()).await? {
+            worker.queues.into_iter().for_each(|queue| _ = info(&mut queues, queue));
+        }
+        let now = session.shared.now();
+        let sql = session.shared.sql.schema.in_sql(QUEUES);
+        let rows = session.query_anew(&sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
+        let mut now = DateTime::<Utc>::MIN_UTC;
+        for row in &rows {
+            let at = row.try_get::<_, Option<Instant>>(3)?.map(DateTime::from);
+            let Some(queue) = row.try_get::<_, Option<String>>(0)? else {
+                now = at.unwrap_or(now);
+                continue;
+            };
+            let info = info(&mut queues, Queue::from(queue));
+            let Some(state) = row.try_get::<_, Option<&str>>(1)?.and_then(|state| state.parse().ok()) else {
+                info.paused_at = at;
+                continue;
+            };
+            let jobs = u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default();
+            *info.counts.0.entry(state).or_default() += jobs;
+            if state == JobState::Available {
+                info.oldest_ready_for = at.and_then(|at| (now - at).to_std().ok());
+            }
+        }
+        Ok(queues.into_values().collect())
+    })
+}
+
+fn info(queues: &mut BTreeMap<Queue, QueueInfo>, queue: Queue) -> &mut QueueInfo {
+    queues.entry(queue.clone()).or_insert_with(|| QueueInfo::new(queue))
+}

@@ -1,0 +1,73 @@
+//! What people do to jobs.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+use work_core::JobId;
+use work_core::store::{CancelOutcome, Change, DeleteOutcome};
+
+use crate::change::{cancel_one, retry};
+use crate::insert::text_or_bytes;
+use crate::store::Shared;
+
+const RUN_NOW: &str = "UPDATE jobs SET scheduled_at = min(scheduled_at, ?2) WHERE id = ?1 AND state = 'available'";
+
+const EDIT: &str = "UPDATE jobs SET args = ?2 WHERE id = ?1 AND state <> 'running'";
+
+pub(crate) fn run_now(connection: &Connection, shared: &Shared, id: &JobId) -> rusqlite::Result<bool> {
+    let id = id.as_uuid().as_bytes().as_slice();
+    let waits = connection.prepare_cached(RUN_NOW)?.execute(params![id, shared.now()])? == 1;
+    if waits {
+        shared.made_available();
+    }
+    Ok(waits)
+}
+
+pub(crate) fn edit(connection: &Connection, _: &Shared, (id, args): &(JobId, Bytes)) -> rusqlite::Result<bool> {
+    let id = id.as_uuid().as_bytes().as_slice();
+    Ok(connection.prepare_cached(EDIT)?.execute(params![id, text_or_bytes(args)])? == 1)
+}
+
+pub(crate) fn delete(connection: &Connection, _: &Shared, ids: &[JobId]) -> rusqlite::Result<Vec<DeleteOutcome>> {
+    ids.iter().map(|id| delete_one(connection, *id)).collect()
+}
+
+fn delete_one(connection: &Connection, id: JobId) -> rusqlite::Result<DeleteOutcome> {
+    let id = id.as_uuid().as_bytes().as_slice();
+    let mut find = connection.prepare_cached("SELECT seq, state = 'running' FROM jobs WHERE id = ?1")?;
+    match find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()? {
+        None => Ok(DeleteOutcome::NotFound),
+        Some((_, true)) => Ok(DeleteOutcome::Running),
+        Some((seq, false)) => delete_row(connection, seq).map(|()| DeleteOutcome::Deleted),
+    }
+}
+
+/// With all that is known of it, also where the connection does not follow references.
+pub(crate) fn delete_row(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+    let mut tags = connection.prepare_cached("SELECT tags FROM jobs WHERE seq = ?1 AND tags IS NOT NULL")?;
+    if let Some(tags) = tags.query_row([seq], |row| row.get::<_, String>(0)).optional()? {
+        let tags: Vec<String> = serde_json::from_str(&tags).unwrap_or_default();
+        let mut forget = connection.prepare_cached("DELETE FROM tags WHERE tag = ?1 AND job = ?2")?;
+        tags.iter().try_for_each(|tag| forget.execute(params![tag, seq]).map(drop))?;
+    }
+    connection.prepare_cached("DELETE FROM attempts WHERE job = ?1")?.execute([seq])?;
+    connection.prepare_cached("DELETE FROM jobs WHERE seq = ?1")?.execute([seq]).map(drop)
+}
+
+/// Changes these jobs, as far as the change still suits them. Answers how many.
+pub(crate) fn change(
+    connection: &Connection,
+    shared: &Shared,
+    (change, ids): &(Change, Vec<JobId>),
+) -> rusqlite::Result<u64> {
+    let now = shared.now();
+    let mut changed = 0;
+    for id in ids {
+        let done = match change {
+            Change::Retry => retry(connection, shared, id)?,
+            Change::Cancel => CancelOutcome::is_change(cancel_one(connection, *id, now)?),
+            Change::Delete => delete_one(connection, *id)? == DeleteOutcome::Deleted,
+        };
+        changed += u64::from(done);
+    }
+    Ok(changed)
+}

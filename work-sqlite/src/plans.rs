@@ -1,0 +1,129 @@
+//! Tests of how much is read: what a page may read does not grow with what is kept.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use work_core::JobState;
+use work_core::store::{Inspect, JobFilter, Order, Retention, Store};
+
+use crate::SqliteStore;
+use crate::candidates::{READY_OF_QUEUE, dead_sql, open_sql, tag_sql};
+use crate::inspect::{COUNT_ALL, COUNT_DEAD, COUNT_READY};
+use crate::prune::{Sweep, sweep as sweep_rows};
+use crate::search::{Search, scan_sql, search};
+use crate::store::call;
+
+async fn place() -> (TempDir, SqliteStore, Connection) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jobs.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    (dir, store, Connection::open(path).unwrap())
+}
+
+fn plan(connection: &Connection, sql: &str) -> String {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let rows = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+    rows.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
+}
+
+#[tokio::test]
+async fn every_statement_of_a_page_reads_an_index_in_order_or_has_a_limit() {
+    let (_dir, _store, connection) = place().await;
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        for (sql, expected) in [
+            (scan_sql(order), "SEARCH jobs USING INTEGER PRIMARY KEY (rowid"),
+            (tag_sql(order), "SEARCH tags USING PRIMARY KEY (tag=? AND job"),
+            (
+                dead_sql(order, JobState::Discarded),
+                "USING COVERING INDEX jobs_dead (state=? AND queue=? AND kind=? AND rowid",
+            ),
+            (open_sql(JobState::Running), "USING COVERING INDEX jobs_leases"),
+            (open_sql(JobState::Available), "USING COVERING INDEX jobs_ready"),
+            (READY_OF_QUEUE.to_owned(), "SEARCH jobs USING COVERING INDEX jobs_ready (queue=?)"),
+        ] {
+            let plan = plan(&connection, &sql);
+            assert!(plan.contains(expected) && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+            assert!(sql.contains("LIMIT"), "{sql}");
+        }
+    }
+    for (sql, expected) in
+        [(COUNT_ALL, "COVERING INDEX"), (COUNT_READY, "jobs_ready"), (COUNT_DEAD, "SEARCH jobs USING COVERING")]
+    {
+        let plan = plan(&connection, sql);
+        assert!(plan.contains(expected) && plan.contains("COVERING INDEX"), "{sql}: {plan}");
+    }
+}
+
+/// Jobs in an order that is bad for every filter below: what is looked for is at the far end.
+const MANY: &str = "
+    WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000)
+    INSERT INTO jobs (kind, queue, state, args, tags, finished_at, attempt)
+    SELECT 'k' || (n % 3), 'q' || (n % 5),
+        CASE WHEN n <= 50 THEN 'discarded' WHEN n <= 70 THEN 'running' WHEN n <= 100 THEN 'available' ELSE 'completed' END,
+        '{\"n\":' || n || '}', CASE WHEN n % 1000 = 0 THEN '[\"rare\"]' END, CASE WHEN n <= 50 OR n > 100 THEN n END, 1
+    FROM n;
+    INSERT INTO tags SELECT 'rare', seq FROM jobs WHERE tags IS NOT NULL;
+    INSERT INTO attempts (job, attempt, status, message, at) SELECT seq, 1, 500, 'boom ' || seq, 0 FROM jobs WHERE seq <= 50;";
+
+#[tokio::test]
+async fn a_page_of_any_filter_reads_at_most_20_000_rows_and_pages_lead_to_the_end() {
+    let (_dir, store, connection) = place().await;
+    connection.execute_batch(MANY).unwrap();
+    let all = JobFilter::all;
+    for (filter, expected, pages) in [
+        (all().state(JobState::Discarded), 50, 1),
+        (all().state(JobState::Discarded).queue("q1").kind("k2"), 3, 1),
+        (all().state(JobState::Running).state(JobState::Available), 50, 1),
+        (all().tag("rare"), 100, 1),
+        (all().error_contains("boom 7"), 1, 11),
+        (all().args("n", 77_777), 1, 11),
+        (all().queue("q0").args("n", 5), 1, 11),
+    ] {
+        for order in [Order::NewestFirst, Order::OldestFirst] {
+            let mut wanted = Search { filter: filter.clone(), order, after: None, limit: 1_000 };
+            let (mut found, mut asked) = (0, 0);
+            loop {
+                let page = call(store.reader(), 1, wanted.clone(), |c, _, wanted| search(c, wanted)).await.unwrap();
+                assert!(page.looked <= 20_000, "{filter:?}: {}", page.looked);
+                (found, asked) = (found + page.jobs.len(), asked + 1);
+                let Some(next) = page.next else { break };
+                wanted.after = Some(next);
+            }
+            assert_eq!(found, expected, "{filter:?}");
+            assert!(asked <= pages, "{filter:?}: {asked} pages");
+        }
+        assert_eq!(store.counts(filter).await.unwrap().total(), expected as u64);
+    }
+    let counts = store.counts(all()).await.unwrap();
+    let of = |state| counts.of(state);
+    assert_eq!(of(JobState::Completed), 99_900);
+    assert_eq!((of(JobState::Discarded), of(JobState::Running), of(JobState::Available)), (50, 20, 30));
+    assert_eq!(store.counts(all().queue("q1").state(JobState::Completed)).await.unwrap().total(), 19_980);
+    assert_eq!(store.delete_all(all().tag("rare"), 1_000).await.unwrap(), 100);
+    let left: i64 = connection.query_row("SELECT count(*) FROM tags", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
+    assert_eq!(store.delete_all(all().state(JobState::Discarded), 7).await.unwrap(), 7);
+    let left: i64 = connection.query_row("SELECT count(*) FROM attempts", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 43);
+}
+
+#[tokio::test]
+async fn old_jobs_are_found_behind_many_that_are_kept_and_young_ones_are_not_read() {
+    let (_dir, store, connection) = place().await;
+    // Dead letters that are kept, old jobs, one that an old program with a wrong clock wrote, an old one, and young ones.
+    let rows = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 60000)
+        INSERT INTO jobs (kind, state, created_at, finished_at)
+        SELECT 'k', iif(n <= 15000, 'discarded', 'completed'), iif(n = 20001 OR n > 20002, now, 0), iif(n = 20001 OR n > 20002, now, 1)
+        FROM n, (SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) AS now)";
+    connection.execute_batch(rows).unwrap();
+    let keep = Retention::default().discarded(Duration::MAX);
+    assert_eq!(store.prune(keep, 2_000).await.unwrap(), 2_000);
+    assert_eq!(store.prune(keep, 10_000).await.unwrap(), 3_001, "all that is old");
+    assert_eq!(store.prune(keep, 10_000).await.unwrap(), 0);
+    let left = store.counts(JobFilter::all()).await.unwrap();
+    assert_eq!((left.of(JobState::Discarded), left.of(JobState::Completed)), (15_000, 39_999));
+    let sweep = Sweep { retention: Retention::default(), after: 20_001, limit: 10 };
+    let swept = call(store.reader(), 1, sweep, sweep_rows).await.unwrap();
+    assert!(swept.rows.is_empty() && swept.next.is_none(), "who finds only young jobs goes no further");
+}
