@@ -1,4 +1,4 @@
-//! Run with: `cargo run --release --example mass_change`
+//! Run with: `cargo run --example mass_change`
 //!
 //! Changes many files with care: takes blanks off the ends of lines in every file of a tree, as items that go through
 //! states. Without a folder it works on a copy of this repository's sources, and without `--apply` it only looks.

@@ -11,7 +11,7 @@ use work_core::store::BoxFuture;
 use work_core::{Backoff, StoreError};
 
 use crate::connector::{Connected, Connector};
-use crate::error::{Failure, in_full, refusal};
+use crate::error::{Failure, in_full, is_conflict, refusal};
 use crate::store::Shared;
 
 /// A parameter and its type: with the types given, a statement can do without preparation.
@@ -133,7 +133,9 @@ impl Shared {
             match timeout_at(until, run(&session, input)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) if tries < TRIES && self.is_mixed_up(&error) => {}
-                Ok(Err(error)) if tries < TRIES && is_conflict(&error) => sleep(backoff.delay(tries)).await,
+                Ok(Err(error)) if tries < TRIES && refusal(&error).is_some_and(is_conflict) => {
+                    sleep(backoff.delay(tries)).await;
+                }
                 Ok(Err(error)) => return Err(Failure::of(name, &error)),
                 Err(late) => {
                     let within = self.deadline;
@@ -179,12 +181,6 @@ impl Shared {
     fn no_connection(&self, name: &str) -> String {
         format!("no connection to {} for `{name}` within {:?}", self.server, self.deadline)
     }
-}
-
-/// What the server rolled back only because somebody else was in the way.
-fn is_conflict(error: &Error) -> bool {
-    refusal(error)
-        .is_some_and(|code| *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE)
 }
 
 /// True for a server that is away, starts, stops or is full; false for one that does not let us in.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio_postgres::error::{Severity, SqlState};
-use work_core::StoreError;
+use work_core::{StoreError, StoreFault};
 
 /// Why a database cannot be opened as a store. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +124,7 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     kind: Kind,
+    fault: Option<StoreFault>,
     message: String,
     source: String,
 }
@@ -140,11 +141,21 @@ enum Kind {
 
 impl Failure {
     pub(crate) fn unsent(message: impl Into<String>, source: impl fmt::Display) -> Self {
-        Self { kind: Kind::Unsent, message: message.into(), source: source.to_string() }
+        Self {
+            kind: Kind::Unsent,
+            fault: Some(StoreFault::Unavailable),
+            message: message.into(),
+            source: source.to_string(),
+        }
     }
 
     pub(crate) fn unknown(message: impl Into<String>, source: impl fmt::Display) -> Self {
-        Self { kind: Kind::Unknown, message: message.into(), source: source.to_string() }
+        Self {
+            kind: Kind::Unknown,
+            fault: Some(StoreFault::Unavailable),
+            message: message.into(),
+            source: source.to_string(),
+        }
     }
 
     /// What an error that came after the request was sent means: a server that says `ERROR` has rolled back. Of everything
@@ -152,7 +163,12 @@ impl Failure {
     pub(crate) fn of(call: &'static str, error: &tokio_postgres::Error) -> Self {
         let source = in_full(error);
         match refusal(error) {
-            Some(_) => Self { kind: Kind::Refused, message: format!("the database refused `{call}`"), source },
+            Some(code) => Self {
+                kind: Kind::Refused,
+                fault: fault(code),
+                message: format!("the database refused `{call}`"),
+                source,
+            },
             None => Self::unknown(format!("no answer to `{call}`"), source),
         }
     }
@@ -164,12 +180,33 @@ impl Failure {
 }
 
 impl From<Failure> for StoreError {
-    fn from(Failure { kind, message, source }: Failure) -> Self {
-        match kind {
+    fn from(Failure { kind, fault, message, source }: Failure) -> Self {
+        let error = match kind {
             Kind::Unknown => Self::unknown(message, source),
             Kind::Unsent | Kind::Refused => Self::rejected(message, source),
+        };
+        match fault {
+            Some(fault) => error.because(fault),
+            None => error,
         }
     }
+}
+
+/// What an operator can mend.
+fn fault(code: &SqlState) -> Option<StoreFault> {
+    match code {
+        code if *code == SqlState::DISK_FULL => Some(StoreFault::Full),
+        code if *code == SqlState::LOCK_NOT_AVAILABLE => Some(StoreFault::Busy),
+        code if is_conflict(code) => Some(StoreFault::Busy),
+        // Out of memory or of connections, or on its way down.
+        code if code.code().starts_with("53") || code.code().starts_with("57P") => Some(StoreFault::Unavailable),
+        _ => None,
+    }
+}
+
+/// What the server rolled back only because somebody else was in the way.
+pub(crate) fn is_conflict(code: &SqlState) -> bool {
+    *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE
 }
 
 /// What the server said, if it said that it did nothing and goes on.

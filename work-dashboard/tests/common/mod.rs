@@ -1,6 +1,6 @@
 //! A dashboard, and requests to it.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "for tests, each of which uses some of it")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "for tests, each of which uses some of it")]
 
 use std::sync::Arc;
 use std::time::Duration;
