@@ -167,9 +167,7 @@ enum Slot {
     Awaited(Waker),
     /// Several handles may wait: all of them are woken, and none takes the outcome away.
     Shared(Box<Shared>),
-    Done(Outcome),
-    /// Nobody is left to finish it.
-    Gone,
+    Ended(End),
 }
 
 #[derive(Default)]
@@ -178,82 +176,70 @@ struct Shared {
     end: Option<End>,
 }
 
-enum End {
-    Done(Outcome),
-    Gone,
-}
+/// `None` if nobody is left to finish it, or the outcome was taken.
+type End = Option<Outcome>;
 
 impl Completion {
     pub(crate) fn finish(&self, outcome: Outcome) {
-        self.put(End::Done(outcome));
+        self.put(Some(outcome));
     }
 
     /// The worker went away; an outcome that is there stays.
     pub(crate) fn abandon(&self) {
-        self.put(End::Gone);
+        self.put(None);
     }
 
     /// From now on several handles may wait.
     pub(crate) fn share(&self) {
         let mut slot = self.lock();
         let shared = match std::mem::take(&mut *slot) {
-            Slot::Open => Shared::default(),
-            Slot::Awaited(waker) => Shared { wakers: vec![waker], end: None },
-            Slot::Shared(shared) => *shared,
-            Slot::Done(outcome) => Shared { wakers: Vec::new(), end: Some(End::Done(outcome)) },
-            Slot::Gone => Shared { wakers: Vec::new(), end: Some(End::Gone) },
+            Slot::Open => Box::default(),
+            Slot::Awaited(waker) => Box::new(Shared { wakers: vec![waker], end: None }),
+            Slot::Ended(end) => Box::new(Shared { wakers: Vec::new(), end: Some(end) }),
+            Slot::Shared(shared) => shared,
         };
-        *slot = Slot::Shared(Box::new(shared));
+        *slot = Slot::Shared(shared);
     }
 
+    /// The first end stays.
     fn put(&self, end: End) {
         let mut slot = self.lock();
-        let wakers = match &mut *slot {
-            Slot::Shared(shared) if shared.end.is_none() => {
-                shared.end = Some(end);
-                std::mem::take(&mut shared.wakers)
-            }
+        match &mut *slot {
             Slot::Open | Slot::Awaited(_) => {
-                let end = match end {
-                    End::Done(outcome) => Slot::Done(outcome),
-                    End::Gone => Slot::Gone,
-                };
-                match std::mem::replace(&mut *slot, end) {
-                    Slot::Awaited(waker) => {
-                        drop(slot);
-                        return waker.wake();
-                    }
-                    _ => return,
+                let before = std::mem::replace(&mut *slot, Slot::Ended(end));
+                drop(slot);
+                if let Slot::Awaited(waker) = before {
+                    waker.wake();
                 }
             }
-            _ => return,
-        };
-        drop(slot);
-        wakers.into_iter().for_each(Waker::wake);
+            Slot::Shared(shared) if shared.end.is_none() => {
+                shared.end = Some(end);
+                let wakers = std::mem::take(&mut shared.wakers);
+                drop(slot);
+                wakers.into_iter().for_each(Waker::wake);
+            }
+            Slot::Shared(_) | Slot::Ended(_) => {}
+        }
     }
 
     /// The outcome, or `Ready(None)` if there never will be one.
     fn poll(&self, cx: &Poll_<'_>) -> Poll<Option<Outcome>> {
         let mut slot = self.lock();
         match &mut *slot {
-            Slot::Shared(shared) => match &shared.end {
-                Some(End::Done(outcome)) => Poll::Ready(Some(outcome.clone())),
-                Some(End::Gone) => Poll::Ready(None),
-                None => {
-                    if !shared.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                        shared.wakers.push(cx.waker().clone());
-                    }
-                    Poll::Pending
-                }
-            },
             Slot::Open | Slot::Awaited(_) => {
                 *slot = Slot::Awaited(cx.waker().clone());
                 Poll::Pending
             }
-            Slot::Done(_) | Slot::Gone => match std::mem::replace(&mut *slot, Slot::Gone) {
-                Slot::Done(outcome) => Poll::Ready(Some(outcome)),
-                _ => Poll::Ready(None),
-            },
+            Slot::Shared(shared) => {
+                if let Some(end) = &shared.end {
+                    return Poll::Ready(end.clone());
+                }
+                if !shared.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    shared.wakers.push(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            Slot::Ended(end) => Poll::Ready(end.take()),
         }
     }
 
