@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::source::Receipt;
-use crate::{InvalidJob, Job, JobId, Kind, PerformError, Source, Worker};
+use crate::worker::{check_interval, check_range, log_refused, ticks};
+use crate::{Job, Kind, PerformError, Source, Worker};
 
 /// Puts load on gradually: starts with one worker, and one more after each interval, up to a maximum.
 ///
@@ -173,7 +174,7 @@ impl<W: Worker> ConcurrentJobBuilder<W> {
     ///
     /// [`PerformError`] if the worker would refuse the job, or a setting is out of its range.
     pub fn start(self) -> Result<ConcurrentJob, PerformError> {
-        crate::worker::check_range("max_workers", self.max_workers)?;
+        check_range("max_workers", self.max_workers)?;
         check_interval("start_interval", self.start_interval)?;
         match &self.mode {
             Mode::Once(job) => self.worker.accepts(job)?,
@@ -189,11 +190,6 @@ impl<W: Worker> ConcurrentJobBuilder<W> {
         );
         Ok(ConcurrentJob { state })
     }
-}
-
-fn check_interval(option: &'static str, interval: Duration) -> Result<(), InvalidJob> {
-    let long_enough = interval >= Duration::from_millis(1);
-    if long_enough { Ok(()) } else { Err(InvalidJob::out_of_range(option, format!("{interval:?}"), "at least 1 ms")) }
 }
 
 /// How the life of one worker ended.
@@ -219,7 +215,7 @@ struct Crew<W> {
 impl<W: Worker> Crew<W> {
     async fn run(mut self) {
         let _ended = self.state.ended.clone().drop_guard();
-        let mut ticks = ticks(self.settings.start_interval);
+        let mut ticks = ticks(Instant::now(), self.settings.start_interval);
         let mut wanted = 1;
         self.hire(wanted);
         let stop = self.state.stop.clone();
@@ -287,24 +283,17 @@ impl Drop for Counted {
     }
 }
 
-/// Slot n is at start + n × interval.
-fn ticks(interval: Duration) -> Interval {
-    let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    ticks
-}
-
 /// The life of one worker.
 async fn work<W: Worker>(worker: &W, mode: Mode, state: &State) -> End {
     match mode {
-        Mode::Once(job) => match perform(worker, another(&job), None, state).await {
+        Mode::Once(job) => match perform(worker, job.another(), None, state).await {
             Ok(()) => End::Done,
             Err(end) => end,
         },
         Mode::Every(job, interval) => {
-            let mut ticks = ticks(interval);
+            let mut ticks = ticks(Instant::now(), interval);
             loop {
-                if let Err(end) = perform(worker, another(&job), None, state).await {
+                if let Err(end) = perform(worker, job.another(), None, state).await {
                     return end;
                 }
                 if state.stop.run_until_cancelled(ticks.tick()).await.is_none() {
@@ -326,17 +315,13 @@ async fn poll_next(items: &mut Items) -> Option<(Job, Option<Receipt>)> {
     poll_fn(|cx| items.as_mut().poll_job(cx)).await
 }
 
-fn another(job: &Job) -> Job {
-    job.clone().with_id(JobId::new()).fresh()
-}
-
 async fn perform<W: Worker>(worker: &W, job: Job, receipt: Option<Receipt>, state: &State) -> Result<(), End> {
     let kind = job.kind().clone();
     let handle = worker.perform(job).await.map_err(|error| {
         if matches!(error, PerformError::Stopped) {
             return End::Closed;
         }
-        tracing::error!(job.kind = %kind, %error, "a job was refused");
+        log_refused(&kind, &error);
         End::Died
     })?;
     let outcome = handle.outcome().await;

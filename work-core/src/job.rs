@@ -306,6 +306,11 @@ impl Job {
         self
     }
 
+    /// The same job once more, under an id of its own.
+    pub(crate) fn another(&self) -> Self {
+        self.clone().with_id(JobId::new()).fresh()
+    }
+
     pub(crate) fn set_context(&mut self, context: Context) {
         self.context = OnceLock::from(context);
     }

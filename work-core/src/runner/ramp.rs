@@ -6,6 +6,7 @@ use super::board::Board;
 use super::execute::Leases;
 use crate::InvalidJob;
 use crate::pool::Pool;
+use crate::worker::check_interval;
 
 /// Lets a runner start with one job at a time, and one more after each interval, as long as all goes well.
 ///
@@ -66,9 +67,7 @@ impl Ramp {
     ///
     /// [`InvalidJob::OutOfRange`] for less than a millisecond.
     pub fn new(interval: Duration) -> Result<Self, InvalidJob> {
-        if interval < Duration::from_millis(1) {
-            return Err(InvalidJob::out_of_range("start_interval", format!("{interval:?}"), "at least 1 ms"));
-        }
+        check_interval("start_interval", interval)?;
         Ok(Self { interval, hold_above: 0.1, back_off_above: 0.5, slowdown: 2.0 })
     }
 

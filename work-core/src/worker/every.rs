@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Worker;
-use super::receive::log_refused;
+use super::{Worker, log_refused, ticks};
 use crate::store::BoxFuture;
 use crate::{Clock, Job, JobHandle, JobId, Overlap, PerformError, Schedule};
 
@@ -102,7 +101,7 @@ pub(super) async fn every<W: Recurs>(worker: &W, job: Job, schedule: Schedule) -
         }));
     };
     let start = Instant::now();
-    let first = worker.perform(next_run(&runs.job)).await?;
+    let first = worker.perform(runs.job.another()).await?;
     Ok(Recurring::spawn(worker, async move |recurring| {
         runs.made(first, &recurring);
         let stop = recurring.stop().clone();
@@ -158,17 +157,15 @@ impl<W: Recurs> Runs<W> {
         {
             tracing::warn!(%error, job.id = %id, "the run before could not be cancelled");
         }
-        match self.worker.perform(next_run(&self.job)).await {
+        match self.worker.perform(self.job.another()).await {
             Ok(handle) => self.made(handle, recurring),
             Err(error) => log_refused(self.job.kind(), &error),
         }
     }
 }
 
-/// Slot n is at start + n × interval, however late the one before was.
 async fn by_interval<W: Recurs>(mut runs: Runs<W>, recurring: Recurring, start: Instant, interval: Duration) {
-    let mut ticks = tokio::time::interval_at(start + interval, interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ticks = ticks(start, interval);
     loop {
         runs.until(ticks.tick()).await;
         runs.make(&recurring).await;
@@ -192,8 +189,4 @@ async fn sleep_until(clock: &Clock, at: DateTime<Utc>) {
     while let Some(left) = (at - clock.now()).to_std().ok().filter(|left| !left.is_zero()) {
         tokio::time::sleep(left.min(LOOK)).await;
     }
-}
-
-fn next_run(job: &Job) -> Job {
-    job.clone().with_id(JobId::new()).fresh()
 }

@@ -7,11 +7,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 pub use every::Recurring;
 pub(crate) use local::Delayed;
 pub use local::{LocalCounts, LocalWorker, LocalWorkerBuilder, Rescued};
 pub use queue::{QueueWorker, QueueWorkerBuilder};
+pub(crate) use receive::log_refused;
 
 use crate::{Chain, ChainHandle, InvalidJob, Job, JobHandle, JobId, Kind, PerformError, Schedule, Source};
 
@@ -131,6 +133,18 @@ pub struct Stopped {
 /// A setting of a worker that is out of its range.
 pub(crate) fn check_range(option: &'static str, given: usize) -> Result<(), InvalidJob> {
     if (1..=1_000_000).contains(&given) { Ok(()) } else { Err(InvalidJob::out_of_range(option, given, "1 to 1000000")) }
+}
+
+pub(crate) fn check_interval(option: &'static str, given: Duration) -> Result<(), InvalidJob> {
+    let long_enough = given >= Duration::from_millis(1);
+    if long_enough { Ok(()) } else { Err(InvalidJob::out_of_range(option, format!("{given:?}"), "at least 1 ms")) }
+}
+
+/// Slot n is at start + n × interval, however late the one before was.
+pub(crate) fn ticks(start: Instant, interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval_at(start + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }
 
 /// The farthest that a job may be scheduled ahead: ten years.

@@ -76,6 +76,6 @@ pub(super) fn refuse(job: &Job, receipt: Option<Receipt>, error: &InvalidJob) {
 }
 
 /// A job that a schedule or a source made and the worker did not take.
-pub(super) fn log_refused(kind: &Kind, error: &PerformError) {
+pub(crate) fn log_refused(kind: &Kind, error: &PerformError) {
     tracing::error!(job.kind = %kind, %error, "a job was refused");
 }
