@@ -69,30 +69,23 @@ pub trait Limit: Send + Sync {
     fn fresh(&self) -> Box<dyn Limit>;
 }
 
-impl<L: Limit + ?Sized> Limit for Arc<L> {
-    fn try_acquire(&self, now: Instant) -> Result<(), Duration> {
-        (**self).try_acquire(now)
-    }
+/// A pointer to a limit is that limit.
+macro_rules! limit_of_pointer {
+    ($($pointer:ident),*) => {$(
+        impl<L: Limit + ?Sized> Limit for $pointer<L> {
+            fn try_acquire(&self, now: Instant) -> Result<(), Duration> {
+                (**self).try_acquire(now)
+            }
 
-    fn is_idle(&self, now: Instant) -> bool {
-        (**self).is_idle(now)
-    }
+            fn is_idle(&self, now: Instant) -> bool {
+                (**self).is_idle(now)
+            }
 
-    fn fresh(&self) -> Box<dyn Limit> {
-        (**self).fresh()
-    }
+            fn fresh(&self) -> Box<dyn Limit> {
+                (**self).fresh()
+            }
+        }
+    )*};
 }
 
-impl Limit for Box<dyn Limit> {
-    fn try_acquire(&self, now: Instant) -> Result<(), Duration> {
-        (**self).try_acquire(now)
-    }
-
-    fn is_idle(&self, now: Instant) -> bool {
-        (**self).is_idle(now)
-    }
-
-    fn fresh(&self) -> Box<dyn Limit> {
-        (**self).fresh()
-    }
-}
+limit_of_pointer!(Arc, Box);
