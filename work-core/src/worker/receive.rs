@@ -20,9 +20,10 @@ pub(super) trait Accept: Recurs {
 const AT_ONCE: usize = 256;
 
 /// Takes items only while there is room for them, and accepts all that it took, also when it is stopped.
-pub(super) fn receive<W: Accept, T: Source>(worker: &W, kind: Kind, source: T) -> Recurring {
+pub(super) fn receive<W: Accept, T: Source>(worker: &W, kind: Kind, source: T) -> Result<Recurring, PerformError> {
+    worker.accepts(&Job::new(kind.clone(), ()))?;
     let accept = worker.clone();
-    Recurring::spawn(worker, async move |recurring| {
+    Ok(Recurring::spawn(worker, async move |recurring| {
         let stop = recurring.stop();
         let mut source = Box::pin(source);
         let mut jobs = Vec::new();
@@ -35,7 +36,7 @@ pub(super) fn receive<W: Accept, T: Source>(worker: &W, kind: Kind, source: T) -
             recurring.count(jobs.len());
             accept.take(&mut jobs).await;
         }
-    })
+    }))
 }
 
 /// Ready with what is there, once there is something; false at the end of the source.
