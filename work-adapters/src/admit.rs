@@ -90,3 +90,33 @@ where
         }
     }
 }
+
+/// The future of a layer that only [admits](Admit): `$permit` is held until the call has ended.
+macro_rules! admit_future {
+    ($service:ident, $permit:ty) => {
+        ::pin_project_lite::pin_project! {
+            #[doc = concat!("The future of the service [`", stringify!($service), "`].")]
+            pub struct ResponseFuture<S: ::tower_service::Service<::work_core::Job>> {
+                #[pin]
+                admit: $crate::admit::Admit<S, $permit>,
+            }
+        }
+
+        impl<S> ::std::future::Future for ResponseFuture<S>
+        where
+            S: ::tower_service::Service<::work_core::Job, Response = ::work_core::Outcome>,
+            S::Error: Into<::work_core::BoxError>,
+        {
+            type Output = Result<::work_core::Outcome, ::work_core::BoxError>;
+
+            fn poll(
+                self: ::std::pin::Pin<&mut Self>,
+                cx: &mut ::std::task::Context<'_>,
+            ) -> ::std::task::Poll<Self::Output> {
+                self.project().admit.poll(cx)
+            }
+        }
+
+        opaque_debug!(ResponseFuture<S: ::tower_service::Service<::work_core::Job>>);
+    };
+}

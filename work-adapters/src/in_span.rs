@@ -68,3 +68,33 @@ where
         Poll::Ready(result)
     }
 }
+
+/// The future of a layer that has an [`InSpan`] around what is inside.
+macro_rules! in_span_future {
+    ($service:ident, $seen:ty) => {
+        ::pin_project_lite::pin_project! {
+            #[doc = concat!("The future of the service [`", stringify!($service), "`].")]
+            pub struct ResponseFuture<F> {
+                #[pin]
+                inner: $crate::in_span::InSpan<F, $seen>,
+            }
+        }
+
+        impl<F, E> ::std::future::Future for ResponseFuture<F>
+        where
+            F: ::std::future::Future<Output = Result<::work_core::Outcome, E>>,
+            E: Into<::work_core::BoxError>,
+        {
+            type Output = Result<::work_core::Outcome, ::work_core::BoxError>;
+
+            fn poll(
+                self: ::std::pin::Pin<&mut Self>,
+                cx: &mut ::std::task::Context<'_>,
+            ) -> ::std::task::Poll<Self::Output> {
+                self.project().inner.poll(cx)
+            }
+        }
+
+        opaque_debug!(ResponseFuture<F>);
+    };
+}

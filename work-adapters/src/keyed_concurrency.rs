@@ -2,12 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Poll_, Poll};
 
-use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -184,28 +181,4 @@ where
     }
 }
 
-pin_project! {
-    /// The future of a [`KeyedConcurrency`].
-    pub struct ResponseFuture<S: Service<Job>> {
-        #[pin]
-        admit: Admit<S, Place>,
-    }
-}
-
-impl<S> Future for ResponseFuture<S>
-where
-    S: Service<Job, Response = Outcome>,
-    S::Error: Into<BoxError>,
-{
-    type Output = Result<Outcome, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
-        self.project().admit.poll(cx)
-    }
-}
-
-impl<S: Service<Job>> fmt::Debug for ResponseFuture<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+admit_future!(KeyedConcurrency, Place);

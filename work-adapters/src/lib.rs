@@ -2,8 +2,11 @@
 
 #[macro_use]
 mod accessors;
+#[macro_use]
 mod admit;
+mod ending;
 mod guard;
+#[macro_use]
 mod in_span;
 mod setting;
 #[macro_use]

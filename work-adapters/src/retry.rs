@@ -1,6 +1,5 @@
 //! A few more tries within one attempt.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context as Poll_, Poll, ready};
@@ -14,6 +13,7 @@ use tower_service::Service;
 use work_core::{Backoff, BoxError, Context, Job, Outcome, Status};
 
 use crate::InvalidSetting;
+use crate::ending::is_server_error;
 
 /// Tries a job again on the spot when it fails with 408 or 5xx: for hiccups that are over in less than a second.
 ///
@@ -78,9 +78,7 @@ impl RetryLayer {
 
     /// The wait after the try of this number, if there is to be another.
     fn wait(&self, tried: u32, outcome: &Outcome) -> Option<Duration> {
-        let status = outcome.status();
-        let retryable = status == Status::TIMEOUT || status.code() / 100 == 5;
-        let again = retryable && outcome.directive().is_none() && tried < self.tries;
+        let again = is_server_error(outcome.status()) && outcome.directive().is_none() && tried < self.tries;
         again.then(|| self.backoff.delay(tried).min(MAX_WAIT))
     }
 }
@@ -210,8 +208,4 @@ where
     }
 }
 
-impl<S: Service<Job>> fmt::Debug for ResponseFuture<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+opaque_debug!(ResponseFuture<S: Service<Job>>);

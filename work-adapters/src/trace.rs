@@ -1,13 +1,5 @@
 //! One span for each execution, and one event at its end.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context as Poll_, Poll};
-use std::time::Duration;
-
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -15,6 +7,7 @@ use tracing::field::Empty;
 use tracing::{Level, Span};
 use work_core::{BoxError, Job, JobId, Kind, Outcome, Status};
 
+use crate::ending::{error_text, is_failure};
 use crate::guard::{Guard, Observe};
 use crate::in_span::{InSpan, Spanned};
 
@@ -73,24 +66,19 @@ where
     S: Service<Job, Response = Outcome>,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    ready_as_inner!();
     type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
     fn call(&mut self, job: Job) -> Self::Future {
-        let seen = seen(&job);
+        let seen = Execution::start(job_span(&job), &job);
+        let seen = seen.map(|execution| Guard::new(job.context().clone(), Seen(execution)));
         ResponseFuture { inner: InSpan::call(&mut self.inner, job, seen) }
     }
 }
 
-/// `None` if nobody listens, neither to the span nor to a failure: then nothing is measured.
-fn seen(job: &Job) -> Option<Guard<Seen>> {
+fn job_span(job: &Job) -> Span {
     let parts = job.parts();
-    let span = tracing::info_span!(
+    tracing::info_span!(
         "job",
         otel.kind = "consumer",
         otel.name = %format_args!("process {}", parts.queue),
@@ -99,90 +87,59 @@ fn seen(job: &Job) -> Option<Guard<Seen>> {
         job.queue = parts.queue.as_str(),
         job.attempt = job.context().attempt(),
         job.status = Empty,
-    );
-    let nameless = span.is_disabled();
-    (!nameless || tracing::enabled!(Level::WARN)).then(|| {
-        let job_of_event = nameless.then(|| (parts.id, parts.kind.clone()));
-        Guard::new(job.context().clone(), Seen { span, start: Instant::now(), job: job_of_event })
-    })
+    )
 }
 
-struct Seen {
-    span: Span,
-    start: Instant,
-    /// For the event, if there is no span to say it.
-    job: Option<(JobId, Kind)>,
-}
+struct Seen(Execution);
 
 impl Observe for Seen {
     fn ended(&mut self, status: Status, result: Option<&Result<Outcome, BoxError>>) {
-        self.span.record("job.status", status.code());
-        let _entered = self.span.enter();
-        log_end(status, self.start.elapsed(), result, self.job.as_ref());
+        self.0.span.record("job.status", status.code());
+        self.0.log_end(status, result);
     }
 }
 
 impl Spanned for Seen {
     fn span(&self) -> &Span {
-        &self.span
+        &self.0.span
     }
 }
 
-/// The event at the end of an execution, within its span; with the job, if there is no span to say it.
-pub(crate) fn log_end(
-    status: Status,
-    elapsed: Duration,
-    result: Option<&Result<Outcome, BoxError>>,
-    job: Option<&(JobId, Kind)>,
-) {
-    if !is_failure(status) {
-        tracing::debug!(job.status = status.code(), ?elapsed, "job ended");
-        return;
+/// An execution in its span, of which an event tells the end.
+pub(crate) struct Execution {
+    pub(crate) span: Span,
+    start: Instant,
+    /// For the event, if there is no span to say it.
+    job: Option<(JobId, Kind)>,
+}
+
+impl Execution {
+    /// `None` if nobody listens, neither to the span nor to a failure: then nothing is measured.
+    pub(crate) fn start(span: Span, job: &Job) -> Option<Self> {
+        let nameless = span.is_disabled();
+        (!nameless || tracing::enabled!(Level::WARN)).then(|| {
+            let job = nameless.then(|| (job.id(), job.kind().clone()));
+            Self { span, start: Instant::now(), job }
+        })
     }
-    tracing::warn!(
-        job.id = job.map(|(id, _)| display(id)),
-        job.kind = job.map(|(_, kind)| kind.as_str()),
-        job.status = status.code(),
-        ?elapsed,
-        error = result.and_then(error_text).as_deref(),
-        "job failed"
-    );
-}
 
-/// False for what ended well, was cancelled or put off.
-pub(crate) fn is_failure(status: Status) -> bool {
-    !status.is_complete() && !matches!(status, Status::CANCELLED | Status::TOO_MANY)
-}
-
-pub(crate) fn error_text(result: &Result<Outcome, BoxError>) -> Option<Cow<'_, str>> {
-    match result {
-        Ok(outcome) => outcome.error().map(|error| error.message.as_str().into()),
-        Err(error) => Some(error.to_string().into()),
-    }
-}
-
-pin_project! {
-    /// The future of a [`Trace`].
-    pub struct ResponseFuture<F> {
-        #[pin]
-        inner: InSpan<F, Seen>,
+    /// The event, within the span.
+    pub(crate) fn log_end(&self, status: Status, result: Option<&Result<Outcome, BoxError>>) {
+        let _entered = self.span.enter();
+        let (job, elapsed) = (self.job.as_ref(), self.start.elapsed());
+        if !is_failure(status) {
+            tracing::debug!(job.status = status.code(), ?elapsed, "job ended");
+            return;
+        }
+        tracing::warn!(
+            job.id = job.map(|(id, _)| display(id)),
+            job.kind = job.map(|(_, kind)| kind.as_str()),
+            job.status = status.code(),
+            ?elapsed,
+            error = result.and_then(error_text).as_deref(),
+            "job failed"
+        );
     }
 }
 
-impl<F, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Outcome, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<Outcome, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx)
-    }
-}
-
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+in_span_future!(Trace, Seen);

@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -13,6 +12,7 @@ use work_core::{BoxError, Clock, Context, Failure, Job, Outcome, RetryPolicy, St
 use super::event::{End, Event, Ids, Next};
 use super::{HookSet, Moment};
 use crate::catch_panic::Panicked;
+use crate::ending::error_text;
 use crate::guard::{Guard, Observe};
 
 /// Calls the hooks of one execution.
@@ -58,13 +58,6 @@ impl Observe for Seen {
             }
         }
         self.call(Moment::Finish, end);
-    }
-}
-
-fn error_text(result: &Result<Outcome, BoxError>) -> Option<Cow<'_, str>> {
-    match result {
-        Ok(outcome) => outcome.error().map(|error| error.message.as_str().into()),
-        Err(error) => Some(error.to_string().into()),
     }
 }
 
@@ -142,8 +135,4 @@ where
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+opaque_debug!(ResponseFuture<F>);

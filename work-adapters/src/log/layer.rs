@@ -1,7 +1,6 @@
-use std::fmt;
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Context as Poll_, Poll};
 
 use tokio::time::Instant;
 use tower_layer::Layer;
@@ -13,6 +12,7 @@ use work_core::{BoxError, Context, Job, JobId, Kind, Outcome, Queue, Status};
 use super::buffer::{Buffer, offer};
 use super::line::{Summary, line};
 use super::{AggregateLog, SPAN, Shared, TARGET};
+use crate::ending::error_text;
 use crate::guard::{Guard, Observe};
 
 /// Writes the line of each execution to an [`AggregateLog`]; see there for an example.
@@ -55,13 +55,8 @@ where
     S: Service<Job, Response = Outcome>,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    ready_as_inner!();
     type Future = ResponseFuture<Instrumented<S::Future>>;
-
-    fn poll_ready(&mut self, cx: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
 
     fn call(&mut self, job: Job) -> Self::Future {
         let seen = Seen::start(&job, &self.shared);
@@ -73,11 +68,7 @@ where
     }
 }
 
-impl<S> fmt::Debug for Log<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").finish_non_exhaustive()
-    }
-}
+opaque_debug!(Log<S>);
 
 /// Writes the line of one execution.
 struct Seen {
@@ -126,7 +117,7 @@ impl Observe for Seen {
             time: self.shared.clock.now(),
             worker: self.context.worker_number(),
             comment: self.comment(),
-            error: result.and_then(error_text),
+            error: result.and_then(error_text).map(Cow::into_owned),
             entries: entries.lines.len(),
         };
         let is_true = |silent: &super::Predicate| catch_unwind(AssertUnwindSafe(|| silent(&summary))).unwrap_or(false);
@@ -137,13 +128,6 @@ impl Observe for Seen {
             Ok(line) => self.shared.sink.line(&line),
             Err(_) => self.shared.sink.count_dropped(),
         }
-    }
-}
-
-fn error_text(result: &Result<Outcome, BoxError>) -> Option<String> {
-    match result {
-        Ok(outcome) => outcome.error().map(|error| error.message.clone()),
-        Err(error) => Some(error.to_string()),
     }
 }
 

@@ -1,23 +1,17 @@
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context as Poll_, Poll};
-
 use opentelemetry::Context;
 use opentelemetry::trace::{self, TraceContextExt};
-use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
+use tracing::Span;
 use tracing::field::Empty;
-use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use work_core::{BoxError, Job, JobId, Kind, Outcome, Status};
+use work_core::{BoxError, Job, Outcome, Status};
 
 use super::{Parent, headers};
+use crate::ending::{error_text, is_failure, is_server_error};
 use crate::guard::{Guard, Observe};
 use crate::in_span::{InSpan, Spanned};
-use crate::trace::{error_text, is_failure, log_end};
+use crate::trace::Execution;
 
 /// Opens one consumer span `process {queue}` for each execution, linked to the span of its producer; see the
 /// [module](super) for its attributes.
@@ -81,31 +75,18 @@ where
     S: Service<Job, Response = Outcome>,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    ready_as_inner!();
     type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
     fn call(&mut self, job: Job) -> Self::Future {
-        let seen = seen(&job, self.parent);
+        let span = process_span(&job);
+        if !span.is_disabled() {
+            connect(&span, &job, self.parent);
+        }
+        let seen = Execution::start(span, &job);
+        let seen = seen.map(|execution| Guard::new(job.context().clone(), Seen(execution)));
         ResponseFuture { inner: InSpan::call(&mut self.inner, job, seen) }
     }
-}
-
-/// `None` if nobody listens, neither to the span nor to a failure.
-fn seen(job: &Job, parent: Parent) -> Option<Guard<Seen>> {
-    let span = process_span(job);
-    if !span.is_disabled() {
-        connect(&span, job, parent);
-    }
-    let nameless = span.is_disabled();
-    (!nameless || tracing::enabled!(target: "work_adapters::trace", Level::WARN)).then(|| {
-        let job_of_event = nameless.then(|| (job.id(), job.kind().clone()));
-        Guard::new(job.context().clone(), Seen { span, start: Instant::now(), job: job_of_event })
-    })
 }
 
 fn process_span(job: &Job) -> Span {
@@ -138,59 +119,28 @@ fn connect(span: &Span, job: &Job, parent: Parent) {
     span.add_link(producer);
 }
 
-struct Seen {
-    span: Span,
-    start: Instant,
-    /// For the event, if there is no span to say it.
-    job: Option<(JobId, Kind)>,
-}
+struct Seen(Execution);
 
 impl Observe for Seen {
     fn ended(&mut self, status: Status, result: Option<&Result<Outcome, BoxError>>) {
-        self.span.record("work.job.status", i64::from(status.code()));
+        let span = &self.0.span;
+        span.record("work.job.status", i64::from(status.code()));
         if is_failure(status) {
-            self.span.record("error.type", status.name());
+            span.record("error.type", status.name());
         }
-        {
-            let _entered = self.span.enter();
-            log_end(status, self.start.elapsed(), result, self.job.as_ref());
-        }
+        self.0.log_end(status, result);
         // After the event, which has a field that may be taken for a status.
-        if status == Status::TIMEOUT || status.code() / 100 == 5 {
+        if is_server_error(status) {
             let text = result.and_then(error_text);
-            self.span.set_status(trace::Status::error(text.unwrap_or(status.name().into()).into_owned()));
+            span.set_status(trace::Status::error(text.unwrap_or(status.name().into()).into_owned()));
         }
     }
 }
 
 impl Spanned for Seen {
     fn span(&self) -> &Span {
-        &self.span
+        &self.0.span
     }
 }
 
-pin_project! {
-    /// The future of an [`Otel`].
-    pub struct ResponseFuture<F> {
-        #[pin]
-        inner: InSpan<F, Seen>,
-    }
-}
-
-impl<F, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Outcome, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<Outcome, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx)
-    }
-}
-
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+in_span_future!(Otel, Seen);
