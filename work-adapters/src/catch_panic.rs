@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -81,13 +80,8 @@ where
     S: Service<Job, Response = Outcome>,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    ready_as_inner!();
     type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
 
     fn call(&mut self, job: Job) -> Self::Future {
         let context = job.context().clone();
@@ -146,11 +140,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+opaque_debug!(ResponseFuture<F>);
 
 /// Tells layers outside that a panic was caught, which the outcome alone does not say: an extension of the context.
 #[derive(Debug, Clone, Copy)]
@@ -200,16 +190,20 @@ fn catch<T>(context: &Context, run: impl FnOnce() -> T) -> Result<T, Outcome> {
 
 fn outcome(context: &Context, panic: Box<dyn Any + Send>, place: Option<Place>) -> Outcome {
     let mut error = ErrorRecord::new(panic_text(&*panic));
-    // What was thrown may panic when it is dropped.
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        std::mem::forget(second);
-    }
+    drop_thrown(panic);
     let location = place.as_ref().map(|place| place.location.as_str());
     tracing::error!(job.id = context.job_id().map(display), panic = error.message, location, "a handler panicked");
     if let Some(Place { location, backtrace }) = place {
         error = error.with_backtrace(format!("panicked at {location}\n{backtrace}"));
     }
     Outcome::new(Status::INTERNAL_ERROR).with_error(error)
+}
+
+/// What was thrown may panic when it is dropped.
+pub(crate) fn drop_thrown(panic: Box<dyn Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(second);
+    }
 }
 
 fn install_hook() {

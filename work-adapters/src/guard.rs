@@ -13,6 +13,15 @@ pub(crate) trait Observe {
     fn ended(&mut self, status: Status, result: Option<&Result<Outcome, BoxError>>);
 }
 
+/// Somebody, or nobody.
+impl<O: Observe> Observe for Option<O> {
+    fn ended(&mut self, status: Status, result: Option<&Result<Outcome, BoxError>>) {
+        if let Some(observer) = self {
+            observer.ended(status, result);
+        }
+    }
+}
+
 impl<O: Observe> Guard<O> {
     pub(crate) const fn new(context: Context, observer: O) -> Self {
         Self { context: Some(context), observer }

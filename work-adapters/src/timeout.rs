@@ -1,6 +1,5 @@
 //! An end for attempts that take too long.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context as Poll_, Poll};
@@ -95,13 +94,8 @@ where
     S: Service<Job, Response = Outcome>,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    ready_as_inner!();
     type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
 
     fn call(&mut self, job: Job) -> Self::Future {
         let limit = job.parts().timeout.or(self.default).and_then(|timeout| {
@@ -163,8 +157,4 @@ where
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+opaque_debug!(ResponseFuture<F>);

@@ -12,16 +12,8 @@ macro_rules! watched_service {
             S: ::tower_service::Service<::work_core::Job, Response = ::work_core::Outcome>,
             S::Error: Into<::work_core::BoxError>,
         {
-            type Response = ::work_core::Outcome;
-            type Error = ::work_core::BoxError;
+            ready_as_inner!();
             type Future = ResponseFuture<S::Future>;
-
-            fn poll_ready(
-                &mut self,
-                cx: &mut ::std::task::Context<'_>,
-            ) -> ::std::task::Poll<Result<(), ::work_core::BoxError>> {
-                self.inner.poll_ready(cx).map_err(Into::into)
-            }
 
             fn call(&mut self, job: ::work_core::Job) -> Self::Future {
                 let seen = $crate::guard::Guard::new(job.context().clone(), self.seen(&job));
@@ -29,11 +21,7 @@ macro_rules! watched_service {
             }
         }
 
-        impl<S> ::std::fmt::Debug for $service<S> {
-            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                f.debug_struct(stringify!($service)).finish_non_exhaustive()
-            }
-        }
+        opaque_debug!($service<S>);
 
         watched_future!($layer, $seen);
     };
@@ -73,10 +61,6 @@ macro_rules! watched_future {
             }
         }
 
-        impl<F> ::std::fmt::Debug for ResponseFuture<F> {
-            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                f.debug_struct("ResponseFuture").finish_non_exhaustive()
-            }
-        }
+        opaque_debug!(ResponseFuture<F>);
     };
 }

@@ -3,7 +3,6 @@
 mod breaker;
 mod window;
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context as Poll_, Poll};
@@ -153,8 +152,4 @@ where
     }
 }
 
-impl<S: Service<Job>> fmt::Debug for ResponseFuture<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+opaque_debug!(ResponseFuture<S: Service<Job>>);

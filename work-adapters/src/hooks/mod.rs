@@ -6,7 +6,6 @@ mod future;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Context as Poll_, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
@@ -16,6 +15,7 @@ pub use event::{Event, Next};
 pub use future::ResponseFuture;
 use future::Seen;
 
+use crate::catch_panic::drop_thrown;
 use crate::guard::Guard;
 
 /// Calls functions of yours when an execution starts and when it ends, with an [`Event`] that says which and how.
@@ -125,10 +125,7 @@ impl HookSet {
             let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(event))) else { continue };
             let text = panic_text(&*panic);
             tracing::error!(job.id = %event.job_id(), hook = ?moment, panic = text, "a hook panicked");
-            // What was thrown may panic when it is dropped.
-            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-                std::mem::forget(second);
-            }
+            drop_thrown(panic);
         }
     }
 }
@@ -164,13 +161,8 @@ where
     S: Service<Job, Response = Outcome>,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    ready_as_inner!();
     type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
 
     fn call(&mut self, job: Job) -> Self::Future {
         let seen = Seen::start(&job, self.hooks.clone());
@@ -180,8 +172,4 @@ where
     }
 }
 
-impl<S> fmt::Debug for Hooks<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hooks").finish_non_exhaustive()
-    }
-}
+opaque_debug!(Hooks<S>);

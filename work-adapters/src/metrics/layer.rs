@@ -1,19 +1,14 @@
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Poll_, Poll, ready};
 use std::time::Duration;
 
 use ::metrics::Recorder;
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_layer::Layer;
-use tower_service::Service;
 use work_core::{BoxError, Clock, Job, Kind, Outcome, Status};
 
 use super::series::{AllSeries, Series, Target};
-use crate::guard::{Guard, Observe};
+use crate::guard::Observe;
 
 /// Records counts and durations of executions, see the [module](super).
 ///
@@ -106,24 +101,20 @@ struct Shared {
 }
 
 impl<S> Metrics<S> {
-    inner_service_accessors!();
-}
-
-impl Shared {
-    /// Made before the call, which may panic. `None` for a kind that is ignored.
-    fn seen(&self, job: &Job) -> Option<Guard<Seen>> {
-        if self.settings.ignored.contains(job.kind()) {
+    /// `None` for a kind that is ignored.
+    fn seen(&self, job: &Job) -> Option<Seen> {
+        let Shared { settings, series } = &*self.shared;
+        if settings.ignored.contains(job.kind()) {
             return None;
         }
-        let series = self.series.of(job, &self.settings.target);
+        let series = series.of(job, &settings.target);
         let attempt = job.context().attempt();
-        let waited = if attempt == 1 { waited(job, &self.settings.clock) } else { None };
+        let waited = if attempt == 1 { waited(job, &settings.clock) } else { None };
         series.start(attempt, waited);
-        if self.settings.sizes {
+        if settings.sizes {
             series.args_bytes(job);
         }
-        let seen = Seen { series, start: Instant::now(), sizes: self.settings.sizes };
-        Some(Guard::new(job.context().clone(), seen))
+        Some(Seen { series, start: Instant::now(), sizes: settings.sizes })
     }
 }
 
@@ -138,31 +129,6 @@ fn waited(job: &Job, clock: &Clock) -> Option<Duration> {
         |at: chrono::DateTime<chrono::Utc>| (at - chrono::DateTime::UNIX_EPOCH).to_std().unwrap_or_default();
     let due = made.max(job.parts().scheduled_at.map(since_1970))?;
     Some(since_1970(clock.now()).saturating_sub(due))
-}
-
-impl<S> Service<Job> for Metrics<S>
-where
-    S: Service<Job, Response = Outcome>,
-    S::Error: Into<BoxError>,
-{
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, job: Job) -> Self::Future {
-        let seen = self.shared.seen(&job);
-        ResponseFuture { future: Some(self.inner.call(job)), seen }
-    }
-}
-
-impl<S> fmt::Debug for Metrics<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metrics").finish_non_exhaustive()
-    }
 }
 
 struct Seen {
@@ -180,37 +146,4 @@ impl Observe for Seen {
     }
 }
 
-pin_project! {
-    /// The future of a [`Metrics`].
-    pub struct ResponseFuture<F> {
-        // `None` once it has ended, so that it is dropped before the end is seen; and before `seen` if it is dropped.
-        #[pin]
-        future: Option<F>,
-        seen: Option<Guard<Seen>>,
-    }
-}
-
-impl<F, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Outcome, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<Outcome, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Pending };
-        let result = ready!(future.poll(cx)).map_err(Into::into);
-        this.future.set(None);
-        if let Some(seen) = this.seen {
-            seen.end(&result);
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+watched_service!(Metrics, "MetricsLayer", Option<Seen>);
