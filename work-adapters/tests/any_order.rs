@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Log, Measured, Traced, probe};
+use support::{Log, Measured, Traced, orders, probe};
 use tracing::level_filters::LevelFilter;
 use work_adapters::{
     CatchPanicLayer, CircuitBreaker, CircuitBreakerLayer, KeyedConcurrencyLayer, MetricsLayer, RateLimitLayer,
@@ -73,15 +73,6 @@ fn with(router: Router, layer: char) -> Router {
         }
         _ => unreachable!("{layer} is no layer"),
     }
-}
-
-/// All orders of these layers.
-fn orders(layers: &str) -> Vec<String> {
-    if layers.is_empty() {
-        return vec![String::new()];
-    }
-    let rest = |first: char| orders(&layers.replace(first, "")).into_iter().map(move |rest| format!("{first}{rest}"));
-    layers.chars().flat_map(rest).collect()
 }
 
 /// Performs one job for each end, with a probe on both sides of every layer, and checks what everyone saw.

@@ -2,82 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context as Poll_, Poll};
+mod support;
+
 use std::time::Duration;
 
+use support::{Log, probe};
 use tower::ServiceBuilder;
-use tower_layer::{Layer, layer_fn};
-use tower_service::Service;
 use work_adapters::{CatchPanicLayer, MetricsLayer, TimeoutLayer, TraceLayer};
-use work_core::{Args, BoxError, Context, Job, LocalWorker, Outcome, Router, Status, Worker, status_of_result};
-
-type Log = Arc<Mutex<Vec<(&'static str, u16)>>>;
-
-/// A layer as a user would write it: it notes the status after the inner service, or from a guard.
-#[derive(Clone)]
-struct Probe<S> {
-    inner: S,
-    name: &'static str,
-    log: Log,
-}
-
-struct Note {
-    name: &'static str,
-    log: Log,
-    context: Context,
-    done: bool,
-}
-
-impl Note {
-    fn status(&mut self, status: Status) {
-        self.done = true;
-        self.log.lock().unwrap().push((self.name, status.code()));
-    }
-}
-
-impl Drop for Note {
-    fn drop(&mut self) {
-        if !self.done {
-            let unwinding = std::thread::panicking();
-            let dropped = if unwinding { Status::INTERNAL_ERROR } else { Status::CANCELLED };
-            let status = self.context.status().filter(|_| !unwinding).unwrap_or(dropped);
-            self.status(status);
-        }
-    }
-}
-
-impl<S> Service<Job> for Probe<S>
-where
-    S: Service<Job, Response = Outcome>,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-{
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Outcome, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, job: Job) -> Self::Future {
-        let mut note = Note { name: self.name, log: self.log.clone(), context: job.context().clone(), done: false };
-        let future = self.inner.call(job);
-        Box::pin(async move {
-            let result = future.await.map_err(Into::into);
-            note.status(status_of_result(&result));
-            result
-        })
-    }
-}
-
-fn probe<S>(name: &'static str, log: &Log) -> impl Layer<S, Service = Probe<S>> + Clone + use<S> {
-    let log = log.clone();
-    layer_fn(move |inner| Probe { inner, name, log: log.clone() })
-}
+use work_core::{Args, BoxError, Context, Job, LocalWorker, Outcome, Router, Status, Worker};
 
 /// The ways an attempt can end.
 async fn handler(Args(way): Args<String>) -> Result<Status, BoxError> {
@@ -124,7 +56,7 @@ async fn all_layers_around_the_four_see_it() {
     for (way, status) in ENDS {
         assert_eq!(perform(&worker, way).await.status().code(), status, "{way}");
         let seen = std::mem::take(&mut *log.lock().unwrap());
-        let mut names: Vec<_> = seen.iter().map(|(name, _)| *name).collect();
+        let mut names: Vec<_> = seen.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["in timeout", "in trace", "innermost", "outermost"], "{way}: each exactly once");
         assert!(seen.iter().all(|(_, seen)| *seen == status), "{way}: {seen:?}");
@@ -162,7 +94,7 @@ async fn a_cancelled_job_is_499_for_all_of_them() {
     assert_eq!(handle.outcome().await.unwrap().status(), Status::CANCELLED);
     let mut seen = std::mem::take(&mut *log.lock().unwrap());
     seen.sort_unstable();
-    assert_eq!(seen, [("inner", 499), ("outer", 499)]);
+    assert_eq!(seen, [("inner".to_owned(), 499), ("outer".to_owned(), 499)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +109,7 @@ async fn a_cancelled_job_is_499_whatever_status_its_handler_had_set_before() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert!(worker.cancel(handle.id()).await.unwrap());
     assert_eq!(handle.outcome().await.unwrap().status(), Status::CANCELLED);
-    assert_eq!(*log.lock().unwrap(), [("layer", 499)]);
+    assert_eq!(*log.lock().unwrap(), [("layer".to_owned(), 499)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +121,7 @@ async fn a_stock_timeout_is_408_outside_of_it() {
     let worker = LocalWorker::new(Router::new().route("handler", handler).layer(layers));
     let outcome = worker.perform(Job::new("handler", "endless")).await.unwrap().outcome().await.unwrap();
     assert_eq!(outcome.status(), Status::TIMEOUT);
-    assert_eq!(*log.lock().unwrap(), [("outer", 408)]);
+    assert_eq!(*log.lock().unwrap(), [("outer".to_owned(), 408)]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::Written;
+use support::{Written, orders};
 use tracing_subscriber::layer::SubscriberExt;
 use work_adapters::{
     AggregateLog, CatchPanicLayer, Health, HealthLayer, HooksLayer, LogLayer, Stats, StatsLayer, TimeoutLayer,
@@ -41,15 +41,6 @@ async fn handler(Args(way): Args<String>, context: Context) -> Result<Status, Bo
         "nothing" => Ok(Status::NO_RESPONSE),
         _ => Ok(Status::SUCCESS),
     }
-}
-
-/// All orders of these layers.
-fn orders(layers: &str) -> Vec<String> {
-    if layers.is_empty() {
-        return vec![String::new()];
-    }
-    let rest = |first: char| orders(&layers.replace(first, "")).into_iter().map(move |rest| format!("{first}{rest}"));
-    layers.chars().flat_map(rest).collect()
 }
 
 /// What the layers that look keep.

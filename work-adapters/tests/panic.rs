@@ -4,13 +4,13 @@
 
 mod support;
 
-use std::future::{Ready, pending};
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as Poll_, Poll};
 use std::time::Duration;
 
-use support::{Log, Traced, probe};
+use support::{Calls, Log, Traced, probe};
 use tower_service::Service;
 use tracing::level_filters::LevelFilter;
 use work_adapters::{CatchPanicLayer, TimeoutLayer, TraceLayer};
@@ -26,22 +26,7 @@ impl Drop for Bomb {
 }
 
 /// Panics before there is a future.
-#[derive(Clone)]
-struct Explodes;
-
-impl Service<Job> for Explodes {
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = Ready<Result<Outcome, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Job) -> Self::Future {
-        panic!("in call")
-    }
-}
+const EXPLODES: Calls = Calls(|| panic!("in call"));
 
 async fn perform(worker: &LocalWorker) -> Outcome {
     worker.perform(Job::new("handler", ())).await.unwrap().outcome().await.unwrap()
@@ -54,7 +39,7 @@ fn text(outcome: &Outcome) -> &str {
 #[tokio::test]
 async fn a_panic_in_the_call_is_500_on_both_sides() {
     let log = Log::default();
-    let router = Router::new().try_route_service("handler", Explodes).unwrap();
+    let router = Router::new().try_route_service("handler", EXPLODES).unwrap();
     let router = router.layer(TraceLayer::new()).layer(probe("inside", &log)).layer(CatchPanicLayer::new());
     let outcome = perform(&LocalWorker::new(router.layer(probe("outside", &log)))).await;
     assert_eq!((outcome.status(), text(&outcome)), (Status::INTERNAL_ERROR, "in call"));

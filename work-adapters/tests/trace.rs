@@ -4,54 +4,17 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
-use std::task::{Context as Poll_, Poll};
-
-use support::Traced;
+use support::{Calls, Traced, Written};
 use tower::load_shed::error::Overloaded;
-use tower_service::Service;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
 use work_adapters::TraceLayer;
-use work_core::{Args, BoxError, Job, JobId, LocalWorker, Outcome, Router, Status, Worker};
-
-/// Keeps what is written.
-#[derive(Clone, Default)]
-struct Out(Arc<Mutex<Vec<u8>>>);
-impl std::io::Write for Out {
-    fn write(&mut self, b: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(b);
-        Ok(b.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-impl<'a> MakeWriter<'a> for Out {
-    type Writer = Out;
-    fn make_writer(&'a self) -> Out {
-        self.clone()
-    }
-}
-
-/// Panics before there is a future.
-#[derive(Clone)]
-struct Explodes;
-impl Service<Job> for Explodes {
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = std::future::Ready<Result<Outcome, BoxError>>;
-    fn poll_ready(&mut self, _: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-    fn call(&mut self, _: Job) -> Self::Future {
-        panic!("in call")
-    }
-}
+use work_core::{Args, BoxError, Job, JobId, LocalWorker, Router, Status, Worker};
 
 #[tokio::test]
 async fn a_panic_before_there_is_a_future_is_an_event_of_status_500() {
-    let out = Out::default();
+    let out = Written::default();
+    // Before there is a future.
+    let explodes = Calls(|| panic!("in call"));
     let _g = tracing::subscriber::set_default(
         tracing_subscriber::fmt()
             .with_ansi(false)
@@ -59,9 +22,9 @@ async fn a_panic_before_there_is_a_future_is_an_event_of_status_500() {
             .with_max_level(tracing::Level::DEBUG)
             .finish(),
     );
-    let w = LocalWorker::new(Router::new().try_route_service("x", Explodes).unwrap().layer(TraceLayer::new()));
+    let w = LocalWorker::new(Router::new().try_route_service("x", explodes).unwrap().layer(TraceLayer::new()));
     w.perform(Job::new("x", ())).await.unwrap().outcome().await.unwrap();
-    let t = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+    let t = out.text();
     assert!(t.contains("500"), "{t}");
 }
 
@@ -129,26 +92,13 @@ async fn a_failure_is_named_where_the_span_is_filtered_out() {
     assert!(quiet.events().is_empty());
 }
 
-/// Answers with an error, as layers of tower do.
-#[derive(Clone)]
-struct Refuses;
-impl Service<Job> for Refuses {
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = std::future::Ready<Result<Outcome, BoxError>>;
-    fn poll_ready(&mut self, _: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-    fn call(&mut self, _: Job) -> Self::Future {
-        std::future::ready(Err(Overloaded::new().into()))
-    }
-}
-
 #[tokio::test]
 async fn an_error_of_an_inner_layer_is_told_with_its_text() {
     let traced = Traced::default();
     let _default = tracing::subscriber::set_default(traced.subscriber(LevelFilter::DEBUG));
-    let router = Router::new().try_route_service("refuses", Refuses).unwrap().layer(TraceLayer::new());
+    // As layers of tower do.
+    let refuses = Calls(|| Err(Overloaded::new().into()));
+    let router = Router::new().try_route_service("refuses", refuses).unwrap().layer(TraceLayer::new());
     LocalWorker::new(router).perform(Job::new("refuses", ())).await.unwrap().outcome().await.unwrap();
     let event = &traced.said("job failed")[0];
     assert_eq!(event["job.status"], "503");

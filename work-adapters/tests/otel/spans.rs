@@ -177,26 +177,26 @@ fn check_what_is_inside(spans: &Spans) {
     assert!(inside.iter().all(|inside| processed.iter().any(|process| is_child(inside, process))));
 }
 
+/// What holds for the spans of every worker.
+fn check_all(spans: &Spans) {
+    check_names_and_attributes(spans);
+    check_final_statuses(spans);
+    check_retries(spans);
+    check_linked(spans, &QUEUES);
+    check_what_is_inside(spans);
+    assert!(spans.named("process recurring").len() > 1);
+}
+
 #[test]
 fn each_job_in_memory_has_spans_of_its_way() {
     let spans = collected(|| local(Parent::Link));
-    check_names_and_attributes(&spans);
-    check_final_statuses(&spans);
-    check_retries(&spans);
-    check_linked(&spans, &QUEUES);
-    check_what_is_inside(&spans);
-    assert!(spans.named("process recurring").len() > 1);
+    check_all(&spans);
 }
 
 #[test]
 fn each_job_of_a_store_has_spans_of_its_way() {
     let spans = collected(|| queue(Parent::Link));
-    check_names_and_attributes(&spans);
-    check_final_statuses(&spans);
-    check_retries(&spans);
-    check_linked(&spans, &QUEUES);
-    check_what_is_inside(&spans);
-    assert!(spans.named("process recurring").len() > 1);
+    check_all(&spans);
 }
 
 #[test]

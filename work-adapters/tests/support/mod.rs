@@ -84,6 +84,33 @@ where
     }
 }
 
+/// All orders of these layers, a letter each.
+pub fn orders(layers: &str) -> Vec<String> {
+    if layers.is_empty() {
+        return vec![String::new()];
+    }
+    let rest = |first: char| orders(&layers.replace(first, "")).into_iter().map(move |rest| format!("{first}{rest}"));
+    layers.chars().flat_map(rest).collect()
+}
+
+/// A service whose call does this.
+#[derive(Clone)]
+pub struct Calls(pub fn() -> Result<Outcome, BoxError>);
+
+impl Service<Job> for Calls {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Outcome, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Job) -> Self::Future {
+        std::future::ready((self.0)())
+    }
+}
+
 /// Keeps what the layers trace. Clones keep in the same place.
 #[derive(Clone, Default)]
 pub struct Traced(Arc<Mutex<Kept>>);
