@@ -119,6 +119,21 @@ impl Printer {
     }
 }
 
+/// Delays of neighbouring runs, each in seconds and in ascending order: ours, and those of the raw limit.
+pub(crate) type Delays = Vec<(Vec<f64>, Vec<f64>)>;
+
+impl Printer {
+    /// Prints the median of the delays, and what a hundredth of them is above. The goals are as those of a line.
+    pub(crate) fn ranks(&self, name: &str, [p50, p99]: [Option<f64>; 2], runs: &Delays) {
+        for (rank, percent, goal) in [("p50", 50, p50), ("p99", 99, p99)] {
+            let at = |delays: &[f64]| delays.get(delays.len() * percent / 100).copied().unwrap_or(f64::NAN);
+            // As rates, so that more is better here too.
+            let pairs = runs.iter().map(|(ours, raw)| (1.0 / at(ours), 1.0 / at(raw))).collect();
+            self.line(&format!("{name}_{rank}"), goal, Unit::Micros, &pairs);
+        }
+    }
+}
+
 /// In ascending order.
 pub(crate) fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);

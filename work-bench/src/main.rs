@@ -8,6 +8,7 @@ mod figure;
 mod local;
 mod place;
 mod postgres;
+mod queued;
 mod raw;
 mod sqlite;
 mod workflow;

@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use tokio_util::time::DelayQueue;
 use work_core::{Args, Job, LocalWorker, Router, Worker};
 
-use crate::figure::{Bench, BoxError, Pairs, Printer, Unit, in_turn, runtime, sorted};
+use crate::figure::{Bench, BoxError, Printer, in_turn, runtime, sorted};
 
 pub(crate) const LATENESS: Bench = Bench {
     name: "local_lateness",
@@ -18,13 +18,8 @@ const TIMERS: u64 = 10_000;
 const PENDING: u64 = 100_000;
 
 fn lateness(printer: &Printer) -> Result<(), BoxError> {
-    let runs = in_turn(ours, raw)?;
-    let timers = usize::try_from(TIMERS)?;
-    for (name, rank) in [("local_lateness_p50", timers / 2), ("local_lateness_p99", timers * 99 / 100)] {
-        let pairs: Pairs = runs.iter().map(|(ours, raw)| (1.0 / ours[rank], 1.0 / raw[rank])).collect();
-        // Twice the time is half of the rate.
-        printer.line(name, Some(0.5), Unit::Micros, &pairs);
-    }
+    // Twice the time is half of the rate.
+    printer.ranks("local_lateness", [Some(0.5), Some(0.5)], &in_turn(ours, raw)?);
     Ok(())
 }
 

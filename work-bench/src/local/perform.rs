@@ -60,18 +60,23 @@ where
         .into_inner()
 }
 
+/// The handler within the layers, without any worker.
+fn route(done: &Done) -> Route {
+    let handler = HandlerService::<_, (Args<u64>, State<Done>), _>::new(count, done.clone());
+    BoxCloneSyncService::new(layers().layer(handler))
+}
+
 fn perform(printer: &Printer) -> Result<(), BoxError> {
     printer.line("local_perform", Some(0.8), Unit::Rate, &Pairs::measure(ours, raw)?);
     printer.line("local_perform_stack", Some(0.25), Unit::Rate, &Pairs::measure(ours, called)?);
     Ok(())
 }
 
-/// The same layers, called one after the other without any worker.
+/// The same route, called for one job after the other.
 fn called() -> Result<Timed, BoxError> {
     let done = Done::default();
     let runtime = runtime()?;
-    let handler = HandlerService::<_, (Args<u64>, State<Done>), _>::new(count, done.clone());
-    let route: Route = BoxCloneSyncService::new(layers().layer(handler));
+    let route = route(&done);
     time(JOBS, || {
         runtime.block_on(async {
             for n in 0..JOBS {
@@ -106,8 +111,7 @@ fn ours() -> Result<Timed, BoxError> {
 fn raw() -> Result<Timed, BoxError> {
     let done = Done::default();
     let runtime = runtime()?;
-    let handler = HandlerService::<_, (Args<u64>, State<Done>), _>::new(count, done.clone());
-    let route: Route = BoxCloneSyncService::new(layers().layer(handler));
+    let route = route(&done);
     time(JOBS, || {
         runtime.block_on(async {
             let (sender, mut jobs) = mpsc::channel(WAITING);

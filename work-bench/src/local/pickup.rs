@@ -3,7 +3,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use work_core::{Args, Job, LocalWorker, Router, Worker};
 
-use crate::figure::{Bench, BoxError, Pairs, Printer, Unit, in_turn, runtime, sorted};
+use crate::figure::{Bench, BoxError, Printer, in_turn, runtime, sorted};
 
 pub(crate) const PICKUP: Bench = Bench {
     name: "local_pickup",
@@ -15,12 +15,8 @@ pub(crate) const PICKUP: Bench = Bench {
 const JOBS: usize = 20_000;
 
 fn pickup(printer: &Printer) -> Result<(), BoxError> {
-    let runs = in_turn(ours, raw)?;
-    for (name, rank) in [("local_pickup_p50", JOBS / 2), ("local_pickup_p99", JOBS * 99 / 100)] {
-        let pairs: Pairs = runs.iter().map(|(ours, raw)| (1.0 / ours[rank], 1.0 / raw[rank])).collect();
-        // Twice the time is half of the rate.
-        printer.line(name, Some(0.5), Unit::Micros, &pairs);
-    }
+    // Twice the time is half of the rate.
+    printer.ranks("local_pickup", [Some(0.5), Some(0.5)], &in_turn(ours, raw)?);
     Ok(())
 }
 

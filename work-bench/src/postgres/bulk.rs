@@ -1,5 +1,6 @@
-use super::{Schema, job, raw};
+use super::{Schema, raw};
 use crate::figure::{Bench, BoxError, Pairs, Printer, Timed, Unit, runtime, time};
+use crate::queued::job;
 
 pub(crate) const BULK: Bench = Bench {
     name: "postgres_bulk_insert",

@@ -1,13 +1,6 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use tokio::sync::Notify;
-use work_core::store::{Inspect, JobFilter, Store};
-use work_core::{DEFAULT_MAX_ARGS, JobState, QueueWorker, Router};
-use work_postgres::PostgresStore;
-
-use super::{Schema, job, raw};
+use super::{Schema, raw};
 use crate::figure::{Bench, BoxError, Pairs, Printer, Timed, Unit, runtime, time};
+use crate::queued;
 
 pub(crate) const DRAIN: Bench = Bench {
     name: "postgres_drain",
@@ -42,37 +35,10 @@ fn raw() -> Result<Timed, BoxError> {
 fn ours() -> Result<Timed, BoxError> {
     let (schema, runtime) = (Schema::new()?, runtime()?);
     let store = runtime.block_on(schema.store())?;
-    runtime.block_on(insert(&store))?;
-    let timed = time(JOBS, || runtime.block_on(run(&store)))?;
-    let filter = JobFilter::all().state(JobState::Completed);
-    let completed = runtime.block_on(store.counts(filter))?.total();
-    if completed != JOBS {
-        return Err(format!("{completed} of {JOBS} jobs were completed").into());
-    }
+    runtime.block_on(queued::insert(&store, JOBS))?;
+    let timed = time(JOBS, || runtime.block_on(queued::drain(store.clone(), JOBS, |worker| worker)))?;
+    runtime.block_on(queued::check_completed(&store, JOBS))?;
     drop(store);
     runtime.block_on(schema.closed())?;
     Ok(timed)
-}
-
-async fn insert(store: &PostgresStore) -> Result<(), BoxError> {
-    for _ in 0..JOBS / 1_000 {
-        let batch = (0..1_000).map(|_| job().into_stored(DEFAULT_MAX_ARGS)).collect::<Result<_, _>>()?;
-        store.insert(batch).await?;
-    }
-    Ok(())
-}
-
-/// Runs until all jobs have run, and stops gracefully, which settles the last.
-async fn run(store: &PostgresStore) -> Result<(), BoxError> {
-    let ran = Arc::new((AtomicU64::new(0), Notify::new()));
-    let counter = ran.clone();
-    let handler = move || {
-        if counter.0.fetch_add(1, Ordering::Relaxed) + 1 == JOBS {
-            counter.1.notify_one();
-        }
-        std::future::ready(())
-    };
-    let worker = QueueWorker::new(store.clone(), Router::new().route("noop", handler));
-    worker.run_until(ran.1.notified()).await?;
-    Ok(())
 }

@@ -6,11 +6,10 @@ pub(crate) mod pickup;
 mod raw;
 
 use tokio_postgres::{Client, NoTls};
-use work_core::{Job, JobId, QueueWorker, Router};
+use work_core::{JobId, QueueWorker, Router};
 use work_postgres::PostgresStore;
 
 use crate::figure::BoxError;
-use crate::raw::PAYLOAD;
 
 /// Where the server is, which `cargo xtask bench` starts.
 const VARIABLE: &str = "WORK_TEST_POSTGRES";
@@ -48,8 +47,4 @@ impl Schema {
         client.batch_execute(&format!("DROP SCHEMA {} CASCADE; CHECKPOINT", self.name)).await?;
         Ok(())
     }
-}
-
-fn job() -> Job {
-    Job::from_json("noop", PAYLOAD)
 }

@@ -1,6 +1,7 @@
-use super::{job, worker};
+use super::worker;
 use crate::figure::{Bench, BoxError, Pairs, Printer, Timed, Unit, runtime, time};
 use crate::place::Place;
+use crate::queued::job;
 use crate::raw;
 
 pub(crate) const BULK: Bench =

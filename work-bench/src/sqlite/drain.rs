@@ -1,14 +1,8 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use tokio::sync::Notify;
-use work_core::store::{Inspect, JobFilter, Store};
-use work_core::{DEFAULT_MAX_ARGS, JobState, QueueWorker, QueueWorkerBuilder, Router};
 use work_sqlite::SqliteStore;
 
-use super::job;
 use crate::figure::{Bench, BoxError, Pairs, Printer, Timed, Unit, runtime, time};
 use crate::place::Place;
+use crate::queued::{self, Settings};
 use crate::raw;
 
 pub(crate) const DRAIN: Bench = Bench {
@@ -37,47 +31,17 @@ fn raw() -> Result<Timed, BoxError> {
     Ok(timed)
 }
 
-/// The settings of a worker that drains.
-pub(super) type Settings = fn(QueueWorkerBuilder) -> QueueWorkerBuilder;
-
 /// Drains `jobs` jobs `times` times, each from a backlog of its own. The clock stops when the last end is committed.
 pub(super) fn drained(jobs: u64, times: u64, settings: Settings) -> Result<Timed, BoxError> {
     let (place, runtime) = (Place::new()?, runtime()?);
     let store = runtime.block_on(SqliteStore::open(place.file()))?;
     let (mut seconds, total) = (0.0, jobs * times);
     for _ in 0..times {
-        runtime.block_on(insert(&store, jobs))?;
-        seconds += time(jobs, || runtime.block_on(run(&store, jobs, settings)))?.seconds(jobs);
+        runtime.block_on(queued::insert(&store, jobs))?;
+        seconds += time(jobs, || runtime.block_on(queued::drain(store.clone(), jobs, settings)))?.seconds(jobs);
     }
-    let filter = JobFilter::all().state(JobState::Completed);
-    let completed = runtime.block_on(store.counts(filter))?.total();
-    if completed != total {
-        return Err(format!("{completed} of {total} jobs were completed").into());
-    }
+    runtime.block_on(queued::check_completed(&store, total))?;
     drop((store, runtime));
     place.closed()?;
     Ok(Timed::of(total, seconds))
-}
-
-async fn insert(store: &SqliteStore, jobs: u64) -> Result<(), BoxError> {
-    for _ in 0..jobs / 1_000 {
-        let batch = (0..1_000).map(|_| job().into_stored(DEFAULT_MAX_ARGS)).collect::<Result<_, _>>()?;
-        store.insert(batch).await?;
-    }
-    Ok(())
-}
-
-/// Runs until `jobs` jobs have run, and stops gracefully, which settles the last.
-async fn run(store: &SqliteStore, jobs: u64, settings: Settings) -> Result<(), BoxError> {
-    let ran = Arc::new((AtomicU64::new(0), Notify::new()));
-    let counter = ran.clone();
-    let handler = move || {
-        if counter.0.fetch_add(1, Ordering::Relaxed) + 1 == jobs {
-            counter.1.notify_one();
-        }
-        std::future::ready(())
-    };
-    let builder = QueueWorker::builder(store.clone(), Router::new().route("noop", handler));
-    settings(builder).build()?.run_until(ran.1.notified()).await?;
-    Ok(())
 }

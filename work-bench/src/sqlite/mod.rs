@@ -6,16 +6,11 @@ pub(crate) mod drain;
 pub(crate) mod perform;
 pub(crate) mod pickup;
 
-use work_core::{Job, QueueWorker, Router};
+use work_core::{QueueWorker, Router};
 use work_sqlite::SqliteStore;
 
 use crate::figure::BoxError;
 use crate::place::Place;
-use crate::raw::PAYLOAD;
-
-fn job() -> Job {
-    Job::from_json("noop", PAYLOAD)
-}
 
 /// A worker that only makes jobs.
 async fn worker(place: &Place) -> Result<QueueWorker, BoxError> {

@@ -1,9 +1,10 @@
 use tokio::sync::oneshot;
 use work_core::Worker;
 
-use super::{job, worker};
+use super::worker;
 use crate::figure::{Bench, BoxError, Pairs, Printer, Timed, Unit, runtime, time};
 use crate::place::Place;
+use crate::queued::job;
 use crate::raw::{self, PAYLOAD, Row};
 
 pub(crate) const PERFORM: Bench = Bench {

@@ -1,12 +1,11 @@
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
-use work_core::{QueueWorker, Router, Worker};
+use tokio::sync::mpsc;
 use work_sqlite::SqliteStore;
 
-use super::job;
-use crate::figure::{Bench, BoxError, Pairs, Printer, Unit, in_turn, runtime, sorted};
+use crate::figure::{Bench, BoxError, Printer, in_turn, runtime, sorted};
 use crate::place::Place;
+use crate::queued::{self, seconds};
 use crate::raw::{self, PAYLOAD, Row};
 
 pub(crate) const PICKUP: Bench = Bench {
@@ -19,43 +18,16 @@ pub(crate) const PICKUP: Bench = Bench {
 const JOBS: usize = 300;
 
 fn pickup(printer: &Printer) -> Result<(), BoxError> {
-    let runs = in_turn(ours, raw)?;
-    for (name, rank) in [("sqlite_pickup_p50", JOBS / 2), ("sqlite_pickup_p99", JOBS * 99 / 100)] {
-        // As rates, so that more is better here too.
-        let pairs: Pairs = runs.iter().map(|(ours, raw)| (1.0 / ours[rank], 1.0 / raw[rank])).collect();
-        printer.line(name, None, Unit::Micros, &pairs);
-    }
+    printer.ranks("sqlite_pickup", [None, None], &in_turn(ours, raw)?);
     Ok(())
 }
 
-/// Seconds from the call to the start of the handler, in ascending order.
 fn ours() -> Result<Vec<f64>, BoxError> {
     let (place, runtime) = (Place::new()?, runtime()?);
-    let delays = runtime.block_on(async {
-        let (sender, mut started) = mpsc::channel(1);
-        let handler = move || {
-            let sender = sender.clone();
-            async move { sender.send(Instant::now()).await }
-        };
-        let router = Router::new().route("noop", handler);
-        let worker = QueueWorker::new(SqliteStore::open(place.file()).await?, router);
-        let (stop, stopped) = oneshot::channel::<()>();
-        let running = tokio::spawn(worker.clone().run_until(async { drop(stopped.await) }));
-        let mut delays = Vec::with_capacity(JOBS);
-        for _ in 0..JOBS {
-            let start = Instant::now();
-            let handle = worker.perform(job()).await?;
-            delays.push(seconds(start, started.recv().await)?);
-            // The worker is idle again once it has reported the end.
-            handle.outcome().await?;
-        }
-        drop(stop);
-        running.await??;
-        Ok::<_, BoxError>(delays)
-    })?;
+    let delays = runtime.block_on(async { queued::pickups(SqliteStore::open(place.file()).await?, JOBS).await })?;
     drop(runtime);
     place.closed()?;
-    Ok(sorted(delays))
+    Ok(delays)
 }
 
 /// Seconds from the request to the task that is told after the commit, in ascending order.
@@ -84,9 +56,4 @@ fn raw() -> Result<Vec<f64>, BoxError> {
     drop(runtime);
     place.closed()?;
     Ok(sorted(delays))
-}
-
-fn seconds(start: Instant, end: Option<Instant>) -> Result<f64, BoxError> {
-    let end = end.ok_or("the job never started")?;
-    Ok(end.duration_since(start).as_secs_f64())
 }
