@@ -89,7 +89,7 @@ pub(crate) async fn pause_queue(call: &Call, pause: Pause) -> Result<bool, Failu
         Pause::Pause => call.app.store.pause(queue).await?,
         Pause::Resume => call.app.store.resume(queue).await?,
     };
-    finish(call, pause.of_queue(), call.param(), done).await;
+    finish(call, &format!("{} queue", pause.name()), call.param(), done).await;
     Ok(done)
 }
 
@@ -101,17 +101,10 @@ pub(crate) enum Pause {
 }
 
 impl Pause {
-    const fn of_queue(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Pause => "pause queue",
-            Self::Resume => "resume queue",
-        }
-    }
-
-    const fn of_schedule(self) -> &'static str {
-        match self {
-            Self::Pause => "pause schedule",
-            Self::Resume => "resume schedule",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
         }
     }
 }
@@ -129,7 +122,7 @@ pub(crate) async fn pause_schedule(call: &Call, pause: Pause) -> Result<bool, Fa
         Pause::Pause => call.app.store.pause_schedule(name).await?,
         Pause::Resume => call.app.store.resume_schedule(name).await?,
     };
-    finish(call, pause.of_schedule(), call.param(), done).await;
+    finish(call, &format!("{} schedule", pause.name()), call.param(), done).await;
     Ok(done)
 }
 

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use percent_encoding::percent_decode_str;
 
 use crate::access::Right;
+use crate::actions::{Act, Pause};
 use crate::call::Call;
 use crate::dashboard::App;
 use crate::failure::Failure;
@@ -28,15 +29,16 @@ pub(crate) struct Route {
     pub(crate) run: Run,
 }
 
+/// Behind the name of a function that does several things stands in brackets which of them is meant.
 macro_rules! routes {
-    ($($method:ident $path:literal $needs:ident $about:literal => $($run:ident)::+;)+) => {
+    ($($method:ident $path:literal $needs:ident $about:literal => $($run:ident)::+ $(($what:expr))?;)+) => {
         /// Every route. Of two that fit, the first one is meant.
         pub(crate) const ROUTES: &[Route] = &[$(Route {
             method: stringify!($method),
             path: $path,
             needs: Right::$needs,
             about: $about,
-            run: |call| Box::pin($($run)::+(call)),
+            run: |call| Box::pin($($run)::+(call $(, $what)?)),
         }),+];
     };
 }
@@ -58,17 +60,17 @@ routes! {
     GET "/jobs/{id}" Read "One job." => pages::job::show;
     GET "/jobs/{id}/edit" Write "Asks for other arguments." => pages::edit::ask;
     POST "/jobs/{id}/edit" Write "Gives a job other arguments, and retries it." => pages::edit::act;
-    POST "/jobs/{id}/retry" Write "Retries a job." => pages::job::retry;
-    POST "/jobs/{id}/run" Write "Makes a job due now." => pages::job::run;
-    POST "/jobs/{id}/cancel" Write "Cancels a job." => pages::job::cancel;
-    POST "/jobs/{id}/delete" Write "Deletes a job." => pages::job::delete;
+    POST "/jobs/{id}/retry" Write "Retries a job." => pages::job::act(Act::Retry);
+    POST "/jobs/{id}/run" Write "Makes a job due now." => pages::job::act(Act::Run);
+    POST "/jobs/{id}/cancel" Write "Cancels a job." => pages::job::act(Act::Cancel);
+    POST "/jobs/{id}/delete" Write "Deletes a job." => pages::job::act(Act::Delete);
     GET "/queues" Read "Queues." => pages::queues::list;
-    POST "/queues/{queue}/pause" Write "Pauses a queue." => pages::queues::pause;
-    POST "/queues/{queue}/resume" Write "Resumes a queue." => pages::queues::resume;
+    POST "/queues/{queue}/pause" Write "Pauses a queue." => pages::queues::pause(Pause::Pause);
+    POST "/queues/{queue}/resume" Write "Resumes a queue." => pages::queues::pause(Pause::Resume);
     GET "/schedules" Read "Schedules." => pages::schedules::list;
     POST "/schedules/{name}/run" Write "Makes a job of a schedule now." => pages::schedules::run;
-    POST "/schedules/{name}/pause" Write "Pauses a schedule." => pages::schedules::pause;
-    POST "/schedules/{name}/resume" Write "Resumes a schedule." => pages::schedules::resume;
+    POST "/schedules/{name}/pause" Write "Pauses a schedule." => pages::schedules::pause(Pause::Pause);
+    POST "/schedules/{name}/resume" Write "Resumes a schedule." => pages::schedules::pause(Pause::Resume);
     GET "/workers" Read "Workers." => pages::workers::list;
     GET "/dead" Read "Dead letters by error." => pages::dead::list;
     GET "/api/v1/openapi.json" Read "This document." => api::openapi::document;
@@ -77,18 +79,18 @@ routes! {
     GET "/api/v1/jobs/count" Read "How many jobs of a filter there are." => api::jobs::count;
     POST "/api/v1/jobs/bulk" Write "Changes the jobs of a filter." => api::jobs::bulk;
     GET "/api/v1/jobs/{id}" Read "One job." => api::jobs::get;
-    DELETE "/api/v1/jobs/{id}" Write "Deletes a job that does not run." => api::jobs::delete;
-    POST "/api/v1/jobs/{id}/retry" Write "Retries a dead letter or a cancelled job." => api::jobs::retry;
-    POST "/api/v1/jobs/{id}/run" Write "Makes a job that waits due now." => api::jobs::run;
-    POST "/api/v1/jobs/{id}/cancel" Write "Cancels a job, or asks it to stop." => api::jobs::cancel;
+    DELETE "/api/v1/jobs/{id}" Write "Deletes a job that does not run." => api::jobs::act(Act::Delete);
+    POST "/api/v1/jobs/{id}/retry" Write "Retries a dead letter or a cancelled job." => api::jobs::act(Act::Retry);
+    POST "/api/v1/jobs/{id}/run" Write "Makes a job that waits due now." => api::jobs::act(Act::Run);
+    POST "/api/v1/jobs/{id}/cancel" Write "Cancels a job, or asks it to stop." => api::jobs::act(Act::Cancel);
     PUT "/api/v1/jobs/{id}/args" Write "Gives a job that does not run other arguments." => api::jobs::edit;
     GET "/api/v1/queues" Read "All queues." => api::queues;
-    POST "/api/v1/queues/{queue}/pause" Write "Pauses a queue." => api::pause_queue;
-    POST "/api/v1/queues/{queue}/resume" Write "Resumes a queue." => api::resume_queue;
+    POST "/api/v1/queues/{queue}/pause" Write "Pauses a queue." => api::pause_queue(Pause::Pause);
+    POST "/api/v1/queues/{queue}/resume" Write "Resumes a queue." => api::pause_queue(Pause::Resume);
     GET "/api/v1/schedules" Read "All schedules." => api::schedules;
     POST "/api/v1/schedules/{name}/run" Write "Makes a job of a schedule now." => api::run_schedule;
-    POST "/api/v1/schedules/{name}/pause" Write "Pauses a schedule." => api::pause_schedule;
-    POST "/api/v1/schedules/{name}/resume" Write "Resumes a schedule." => api::resume_schedule;
+    POST "/api/v1/schedules/{name}/pause" Write "Pauses a schedule." => api::pause_schedule(Pause::Pause);
+    POST "/api/v1/schedules/{name}/resume" Write "Resumes a schedule." => api::pause_schedule(Pause::Resume);
     GET "/api/v1/workers" Read "Workers that were heard of lately." => api::workers;
     GET "/api/v1/dead-letters" Read "Dead letters by error." => api::dead_letters;
 }

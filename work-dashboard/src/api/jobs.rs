@@ -39,27 +39,11 @@ pub(crate) async fn get(call: Call) -> Answer {
     json_of(&JobView::of(&call.app, &job))
 }
 
-async fn act(call: Call, act: Act) -> Answer {
+pub(crate) async fn act(call: Call, act: Act) -> Answer {
     let id = call.job_id()?;
     actions::act(&call, act, id).await?;
     let job = call.app.store.get(id).await?;
     json_of(&json!({ "done": act.name(), "id": id.to_string(), "state": job.map(|job| job.state.name()) }))
-}
-
-pub(crate) async fn delete(call: Call) -> Answer {
-    act(call, Act::Delete).await
-}
-
-pub(crate) async fn retry(call: Call) -> Answer {
-    act(call, Act::Retry).await
-}
-
-pub(crate) async fn run(call: Call) -> Answer {
-    act(call, Act::Run).await
-}
-
-pub(crate) async fn cancel(call: Call) -> Answer {
-    act(call, Act::Cancel).await
 }
 
 #[derive(Deserialize)]

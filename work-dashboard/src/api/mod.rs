@@ -47,13 +47,8 @@ pub(crate) async fn queues(call: Call) -> Answer {
     json_of(&json!({ "queues": queues.iter().map(QueueView::of).collect::<Vec<_>>() }))
 }
 
-pub(crate) async fn pause_queue(call: Call) -> Answer {
-    let changed = actions::pause_queue(&call, Pause::Pause).await?;
-    json_of(&json!({ "changed": changed }))
-}
-
-pub(crate) async fn resume_queue(call: Call) -> Answer {
-    let changed = actions::pause_queue(&call, Pause::Resume).await?;
+pub(crate) async fn pause_queue(call: Call, pause: Pause) -> Answer {
+    let changed = actions::pause_queue(&call, pause).await?;
     json_of(&json!({ "changed": changed }))
 }
 
@@ -69,13 +64,8 @@ pub(crate) async fn run_schedule(call: Call) -> Answer {
     json_of(&json!({ "job": job.to_string() }))
 }
 
-pub(crate) async fn pause_schedule(call: Call) -> Answer {
-    let changed = actions::pause_schedule(&call, Pause::Pause).await?;
-    json_of(&json!({ "changed": changed }))
-}
-
-pub(crate) async fn resume_schedule(call: Call) -> Answer {
-    let changed = actions::pause_schedule(&call, Pause::Resume).await?;
+pub(crate) async fn pause_schedule(call: Call, pause: Pause) -> Answer {
+    let changed = actions::pause_schedule(&call, pause).await?;
     json_of(&json!({ "changed": changed }))
 }
 

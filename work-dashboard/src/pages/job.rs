@@ -137,25 +137,9 @@ fn failed(attempt: &AttemptView, now: DateTime<Utc>, open: bool) -> Markup {
     }
 }
 
-async fn act(call: Call, act: Act) -> Answer {
+pub(crate) async fn act(call: Call, act: Act) -> Answer {
     let id = call.job_id()?;
     actions::act(&call, act, id).await?;
     let path = if act == Act::Delete { "/jobs".to_owned() } else { format!("/jobs/{id}") };
     done(&call, &path, act.name())
-}
-
-pub(crate) async fn retry(call: Call) -> Answer {
-    act(call, Act::Retry).await
-}
-
-pub(crate) async fn run(call: Call) -> Answer {
-    act(call, Act::Run).await
-}
-
-pub(crate) async fn cancel(call: Call) -> Answer {
-    act(call, Act::Cancel).await
-}
-
-pub(crate) async fn delete(call: Call) -> Answer {
-    act(call, Act::Delete).await
 }

@@ -58,12 +58,7 @@ fn row(frame: &Frame, queue: &QueueView, now: chrono::DateTime<chrono::Utc>) -> 
     }
 }
 
-pub(crate) async fn pause(call: Call) -> Answer {
-    let changed = actions::pause_queue(&call, Pause::Pause).await?;
-    done(&call, "/queues", if changed { "pause" } else { "nothing" })
-}
-
-pub(crate) async fn resume(call: Call) -> Answer {
-    let changed = actions::pause_queue(&call, Pause::Resume).await?;
-    done(&call, "/queues", if changed { "resume" } else { "nothing" })
+pub(crate) async fn pause(call: Call, pause: Pause) -> Answer {
+    let changed = actions::pause_queue(&call, pause).await?;
+    done(&call, "/queues", if changed { pause.name() } else { "nothing" })
 }

@@ -67,12 +67,7 @@ pub(crate) async fn run(call: Call) -> Answer {
     done(&call, "/schedules", "ran")
 }
 
-pub(crate) async fn pause(call: Call) -> Answer {
-    let changed = actions::pause_schedule(&call, Pause::Pause).await?;
-    done(&call, "/schedules", if changed { "pause" } else { "nothing" })
-}
-
-pub(crate) async fn resume(call: Call) -> Answer {
-    let changed = actions::pause_schedule(&call, Pause::Resume).await?;
-    done(&call, "/schedules", if changed { "resume" } else { "nothing" })
+pub(crate) async fn pause(call: Call, pause: Pause) -> Answer {
+    let changed = actions::pause_schedule(&call, pause).await?;
+    done(&call, "/schedules", if changed { pause.name() } else { "nothing" })
 }
