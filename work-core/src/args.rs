@@ -157,19 +157,26 @@ pub const DEFAULT_MAX_ARGS: usize = 1024 * 1024;
 /// How many bytes of JSON the output of a stored job may have by default: 1 MiB.
 pub const DEFAULT_MAX_OUTPUT: usize = 1024 * 1024;
 
-/// The deepest nesting that is accepted: half of what the decoder follows.
-pub(crate) const MAX_DEPTH: usize = 64;
+/// How deep the arguments of a stored job may be nested, at most: half of what the decoder follows.
+pub const MAX_JSON_DEPTH: usize = 64;
 
 /// Checks JSON that is about to be stored, so that what is accepted can be read back.
 pub(crate) fn check_json(json: &[u8], limit: usize) -> Result<(), ArgsError> {
     if json.len() > limit {
         return Err(ArgsError::TooLarge { size: json.len(), limit });
     }
-    let depth = depth(json);
-    if depth > MAX_DEPTH { Err(ArgsError::TooDeep { depth, limit: MAX_DEPTH }) } else { Ok(()) }
+    let depth = json_depth(json);
+    if depth > MAX_JSON_DEPTH { Err(ArgsError::TooDeep { depth, limit: MAX_JSON_DEPTH }) } else { Ok(()) }
 }
 
-fn depth(json: &[u8]) -> usize {
+/// How deep the brackets of a JSON text are nested, those in its strings aside: at most [`MAX_JSON_DEPTH`] may be stored.
+/// For authors of stores and sources.
+///
+/// ```
+/// assert_eq!(work_core::store::json_depth(br#"{"a": ["[[["]}"#), 2);
+/// ```
+#[must_use]
+pub fn json_depth(json: &[u8]) -> usize {
     let (mut now, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
     for byte in json {
         match byte {
@@ -218,7 +225,7 @@ mod tests {
 
     #[test]
     fn depth_counts_brackets_outside_of_texts() {
-        assert_eq!(depth(br#"{"a":["[[[[\"[[",{}]}"#), 3);
+        assert_eq!(json_depth(br#"{"a":["[[[[\"[[",{}]}"#), 3);
         let deep = "[".repeat(65) + &"]".repeat(65);
         assert!(matches!(check_json(deep.as_bytes(), 1000), Err(ArgsError::TooDeep { depth: 65, limit: 64 })));
         assert!(matches!(check_json(b"[1,2]", 4), Err(ArgsError::TooLarge { size: 5, limit: 4 })));

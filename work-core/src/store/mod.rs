@@ -28,6 +28,7 @@ pub use schedule::{Fired, Firing, SCHEDULE_HEADER, SLOT_HEADER, StoredSchedule, 
 pub use settle::{ErrorRecord, MAX_ERROR_TEXT, Settle, Settled, Settlement};
 pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 
+pub use crate::args::{MAX_JSON_DEPTH, json_depth};
 pub use crate::compose::{GROUP_KIND, on_error_job};
 use crate::{JobId, Parts, Queue, StoreError};
 

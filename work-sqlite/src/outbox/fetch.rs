@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::value::RawValue;
+use work_core::store::{MAX_JSON_DEPTH, json_depth};
 
 use super::keys::Value;
 use super::row::{MAX_ROW, OutboxId, OutboxRow};
@@ -12,7 +13,7 @@ use super::table::Table;
 const MAX_ID: usize = 256;
 
 /// The deepest payload: with the row around it, what the arguments of a job may have.
-const MAX_DEPTH: usize = 63;
+const MAX_DEPTH: usize = MAX_JSON_DEPTH - 1;
 
 /// Reads a row: as it is delivered, or why it cannot be. `None`: it is not to be delivered any more.
 pub(super) fn fetch(
@@ -86,7 +87,7 @@ fn json(value: ValueRef<'_>) -> Result<Box<RawValue>, String> {
             std::str::from_utf8(bytes).map_err(|_| "the payload is not UTF-8".to_owned())?.to_owned()
         }
     };
-    let depth = depth(text.as_bytes());
+    let depth = json_depth(text.as_bytes());
     if depth > MAX_DEPTH {
         return Err(format!("the payload is nested {depth} deep; at most {MAX_DEPTH} levels are accepted"));
     }
@@ -100,23 +101,4 @@ fn bytes(value: ValueRef<'_>) -> Option<&[u8]> {
         // Numbers are no object; neither is this.
         ValueRef::Integer(_) | ValueRef::Real(_) => Some(b"0"),
     }
-}
-
-/// How deep brackets are nested, outside of texts.
-fn depth(json: &[u8]) -> usize {
-    let (mut now, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                now += 1;
-                deepest = deepest.max(now);
-            }
-            b']' | b'}' if !in_text => now = now.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
