@@ -35,6 +35,21 @@ macro_rules! ready_as_inner {
     };
 }
 
+/// What a service answers that is always ready: the service inside is waited for later, if it is called at all.
+macro_rules! always_ready {
+    () => {
+        type Response = ::work_core::Outcome;
+        type Error = ::work_core::BoxError;
+
+        fn poll_ready(
+            &mut self,
+            _: &mut ::std::task::Context<'_>,
+        ) -> ::std::task::Poll<Result<(), ::work_core::BoxError>> {
+            ::std::task::Poll::Ready(Ok(()))
+        }
+    };
+}
+
 /// Says the name alone: what is inside need not be `Debug`.
 macro_rules! opaque_debug {
     ($type:ident<$inner:ident $(: $bound:path)?>) => {

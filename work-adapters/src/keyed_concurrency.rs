@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as Poll_, Poll};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_layer::Layer;
@@ -153,14 +152,9 @@ where
     S: Service<Job, Response = Outcome> + Clone,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    // The service inside is waited for when the job has its place.
+    always_ready!();
     type Future = ResponseFuture<S>;
-
-    /// Always ready: the service inside is waited for when the job has its place.
-    fn poll_ready(&mut self, _: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
 
     fn call(&mut self, job: Job) -> Self::Future {
         let inner = self.inner.clone();

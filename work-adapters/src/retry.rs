@@ -107,14 +107,9 @@ where
     S: Service<Job, Response = Outcome> + Clone,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    // Each try waits for the service inside.
+    always_ready!();
     type Future = ResponseFuture<S>;
-
-    /// Always ready: each try waits for the service inside.
-    fn poll_ready(&mut self, _: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
 
     fn call(&mut self, job: Job) -> Self::Future {
         // Asked for before the clone, so that both have the same.

@@ -86,14 +86,9 @@ where
     S: Service<Job, Response = Outcome> + Clone,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    // A service that is not is no reason to keep a refusal waiting.
+    always_ready!();
     type Future = ResponseFuture<S>;
-
-    /// Always ready: a service that is not is no reason to keep a refusal waiting.
-    fn poll_ready(&mut self, _: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
 
     fn call(&mut self, job: Job) -> Self::Future {
         let context = job.context().clone();

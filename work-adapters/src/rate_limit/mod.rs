@@ -3,7 +3,6 @@
 mod keys;
 
 use std::sync::Arc;
-use std::task::{Context as Poll_, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
@@ -144,14 +143,9 @@ where
     S: Service<Job, Response = Outcome> + Clone,
     S::Error: Into<BoxError>,
 {
-    type Response = Outcome;
-    type Error = BoxError;
+    // The service inside is waited for after the permit.
+    always_ready!();
     type Future = ResponseFuture<S>;
-
-    /// Always ready: the service inside is waited for after the permit.
-    fn poll_ready(&mut self, _: &mut Poll_<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
 
     fn call(&mut self, job: Job) -> Self::Future {
         let limit = match &self.layer.keys {
