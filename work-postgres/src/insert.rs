@@ -1,11 +1,12 @@
-use tokio_postgres::Error;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Row};
 use uuid::Uuid;
-use work_core::store::{BoxFuture, Inserted, NewJob};
+use work_core::store::{BoxFuture, Inserted, NewJob, Want};
 use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, StoreError, Unique, UniqueScope};
 
 use crate::call::{Param, Session};
 use crate::instant::Instant;
+use crate::lease;
 use crate::row::{KEPT, millis};
 use crate::settle::column;
 
@@ -30,15 +31,43 @@ pub(crate) fn insert<'c>(session: &'c Session, jobs: &'c Vec<NewJob>) -> BoxFutu
 
 /// Part of a transaction that somebody else ends, or one request by itself.
 pub(crate) async fn rows(session: &Session, jobs: &[&NewJob]) -> Result<Vec<Inserted>, Error> {
-    let mut answers = Vec::with_capacity(jobs.len());
+    let mut all = Vec::with_capacity(jobs.len());
     for piece in pieces(jobs) {
-        let before = answers.len();
-        answers.extend(piece.iter().map(|job| Inserted::New(job.parts.id)));
-        for row in Columns::of(piece).send(session).await? {
-            let place = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default();
-            if let Some(answer) = answers.get_mut((before + place).saturating_sub(1)) {
-                *answer = Inserted::Duplicate(JobId::from(row.try_get::<_, Uuid>(1)?));
-            }
+        let now = session.shared.now();
+        let columns = Columns::of(piece);
+        let rows = session.query(&session.shared.sql.insert, &columns.params(&now)).await?;
+        all.extend(answers(piece.iter().copied(), &rows, 0)?);
+    }
+    Ok(all)
+}
+
+/// Whether jobs go into one request.
+pub(crate) fn fits_one(jobs: &[NewJob]) -> bool {
+    let bytes: usize = jobs.iter().map(|job| job.args.len() + 1).sum();
+    jobs.len() <= PIECE_ROWS && bytes <= PIECE_BYTES
+}
+
+/// Inserts, and then leases: the rows of both.
+pub(crate) async fn and_lease(session: &Session, jobs: &[NewJob], want: &Want) -> Result<Vec<Row>, Error> {
+    let now = session.shared.now();
+    let columns = Columns::of(&jobs.iter().collect::<Vec<_>>());
+    let wanted = lease::Wanted::new(session, want, want.limit);
+    let params: Vec<Param<'_>> = columns.params(&now).into_iter().chain(wanted.params()).collect();
+    session.query(&session.shared.sql.insert_and_lease, &params).await
+}
+
+/// What became of each job, from rows that have, from column `first` on, the place and the holder of those that are not
+/// stored.
+pub(crate) fn answers<'j>(
+    jobs: impl Iterator<Item = &'j NewJob>,
+    rows: &[Row],
+    first: usize,
+) -> Result<Vec<Inserted>, Error> {
+    let mut answers: Vec<Inserted> = jobs.map(|job| Inserted::New(job.parts.id)).collect();
+    for row in rows {
+        let place = usize::try_from(row.try_get::<_, i64>(first)?).unwrap_or_default();
+        if let Some(answer) = answers.get_mut(place.saturating_sub(1)) {
+            *answer = Inserted::Duplicate(JobId::from(row.try_get::<_, Uuid>(first + 1)?));
         }
     }
     Ok(answers)
@@ -104,9 +133,8 @@ impl<'j> Columns<'j> {
         }
     }
 
-    async fn send(&self, session: &Session) -> Result<Vec<tokio_postgres::Row>, Error> {
-        let now = session.shared.now();
-        let params: [Param<'_>; 14] = [
+    fn params<'p>(&'p self, now: &'p Option<Instant>) -> [Param<'p>; 14] {
+        [
             (&self.ids, Type::UUID_ARRAY),
             (&self.kinds, Type::TEXT_ARRAY),
             (&self.args, Type::BYTEA_ARRAY),
@@ -120,9 +148,8 @@ impl<'j> Columns<'j> {
             (&self.scopes, Type::INT2_ARRAY),
             (&self.headers, Type::TEXT_ARRAY),
             (&self.tags, Type::TEXT_ARRAY),
-            (&now, Type::TIMESTAMPTZ),
-        ];
-        session.query(&session.shared.sql.insert, &params).await
+            (now, Type::TIMESTAMPTZ),
+        ]
     }
 }
 

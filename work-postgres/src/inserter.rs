@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use work_core::StoreError;
 use work_core::store::{Inserted, NewJob};
+use work_core::{Queue, StoreError};
 
 use crate::error::Failure;
-use crate::insert::insert;
+use crate::hand_over::insert_and_lease;
+use crate::insert::{self, insert};
 use crate::store::Shared;
 
 /// Puts jobs of many callers into one request: whatever arrives while the requests before are under way. Each caller is
@@ -95,10 +96,10 @@ impl Inserts {
 async fn serve(shared: &Arc<Shared>, mut group: Vec<Insert>) {
     let sizes: Vec<usize> = group.iter().map(|insert| insert.jobs.len()).collect();
     let jobs: Vec<NewJob> = group.iter_mut().flat_map(|insert| std::mem::take(&mut insert.jobs)).collect();
-    let answer = shared.perform("insert", &jobs, insert).await;
+    let (answer, jobs, handed) = keep(shared, jobs).await;
     match answer {
         Ok(answers) => {
-            shared.inserted(&jobs, &answers);
+            shared.inserted(&jobs, &answers, handed.as_deref());
             let mut answers = answers.into_iter();
             for (insert, size) in group.into_iter().zip(sizes) {
                 let _ = insert.reply.send(Ok(answers.by_ref().take(size).collect()));
@@ -111,11 +112,35 @@ async fn serve(shared: &Arc<Shared>, mut group: Vec<Insert>) {
                 let alone: Vec<NewJob> = jobs.by_ref().take(size).collect();
                 let answer = shared.perform("insert", &alone, self::insert).await;
                 if let Ok(answers) = &answer {
-                    shared.inserted(&alone, answers);
+                    shared.inserted(&alone, answers, None);
                 }
                 let _ = insert.reply.send(answer);
             }
         }
         Err(failure) => group.into_iter().for_each(|insert| drop(insert.reply.send(Err(failure.clone())))),
+    }
+}
+
+/// Inserts; if a runner waits for one of these jobs, it has it afterwards. Answers also the queues of which there is
+/// nothing more to tell.
+async fn keep(
+    shared: &Arc<Shared>,
+    jobs: Vec<NewJob>,
+) -> (Result<Vec<Inserted>, Failure>, Vec<NewJob>, Option<Vec<Queue>>) {
+    let due = jobs.iter().find(|job| job.parts.scheduled_at.is_none());
+    let offer = due.filter(|_| insert::fits_one(&jobs)).and_then(|job| shared.offers.take(&job.parts.queue));
+    let Some(offer) = offer else {
+        return (shared.perform("insert", &jobs, insert).await, jobs, None);
+    };
+    let input = (jobs, offer.want.clone());
+    let answer = shared.perform("insert", &input, insert_and_lease).await;
+    let (jobs, want) = input;
+    match answer {
+        Ok((answers, handed)) => {
+            let all = handed.leased.jobs.len() < want.limit;
+            offer.hand_over(shared, handed);
+            (Ok(answers), jobs, all.then_some(want.queues))
+        }
+        Err(failure) => (Err(failure), jobs, None),
     }
 }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::{Duration, Instant as Moment};
 
 use tokio_postgres::types::Type;
@@ -6,7 +7,7 @@ use uuid::Uuid;
 use work_core::store::{BoxFuture, Fence, Lease, LeaseKey, Leased, Want};
 use work_core::{DEFAULT_MAX_ATTEMPTS, Queue};
 
-use crate::call::Session;
+use crate::call::{Param, Session};
 use crate::instant::Instant;
 use crate::row::{self, BadRow, Stored, WIDTH, micros};
 
@@ -41,9 +42,24 @@ async fn take(session: &Session, want: &Want, leased: &mut Leased) -> Result<usi
     let (epoch, floor) = session.shared.floors.get();
     let floor = floor.filter(|floor| floor.since.elapsed() < FLOOR_FOR && want.queues.contains(&floor.queue));
     let rows = ask(session, want, wanted, floor.as_ref()).await?;
+    let (found, bad) = read(session, want, &rows, leased).await?;
+    let last = found.filter(|_| rows.len() == wanted && bad == 0);
+    let next = last.map(|stored| Floor { since: floor.map_or_else(Moment::now, |floor| floor.since), ..stored });
+    session.shared.floors.set(epoch, next);
+    Ok(bad)
+}
+
+/// Adds the jobs of these rows, in their order, and keeps what is none as a dead letter. Answers the place of the last
+/// one, and how many were none.
+pub(crate) async fn read(
+    session: &Session,
+    want: &Want,
+    rows: &[Row],
+    leased: &mut Leased,
+) -> Result<(Option<Floor>, usize), Error> {
     let (mut found, mut bad) = (Vec::with_capacity(rows.len()), Vec::new());
     leased.next_due_in = None;
-    for row in &rows {
+    for row in rows {
         let Some(id) = row.try_get::<_, Option<Uuid>>(1)? else {
             leased.next_due_in = next_due_in(row)?;
             continue;
@@ -61,45 +77,66 @@ async fn take(session: &Session, want: &Want, leased: &mut Leased) -> Result<usi
     };
     // The order in which rows come back is nobody's promise.
     found.sort_unstable_by_key(place);
-    let last = found.last().filter(|_| found.len() + bad.len() == wanted && bad.is_empty());
-    let next = last.map(|stored| Floor {
+    let last = found.last().map(|stored| Floor {
         queue: stored.job.parts.queue.clone(),
         priority: i32::from(stored.job.parts.priority),
         at: stored.scheduled_at,
         seq: stored.seq,
-        since: floor.map_or_else(Moment::now, |floor| floor.since),
+        since: Moment::now(),
     });
-    session.shared.floors.set(epoch, next);
     let until = rows.first().map(|row| row.try_get::<_, Instant>(WIDTH + 1)).transpose()?;
     if let Some(until) = until {
         leased.jobs.extend(found.into_iter().map(|stored| leased_job(stored, until)));
     }
-    Ok(bad.len())
+    Ok((last, bad.len()))
 }
 
 async fn ask(session: &Session, want: &Want, wanted: usize, floor: Option<&Floor>) -> Result<Vec<Row>, Error> {
-    let shared = &session.shared;
-    let queues: Vec<&str> = want.queues.iter().map(Queue::as_str).collect();
-    let limit = i32::try_from(wanted).unwrap_or(i32::MAX);
-    let max_args = i32::try_from(shared.max_args).unwrap_or(i32::MAX);
-    let worker = row::text(&want.worker);
-    session
-        .query(
-            &shared.sql.lease,
-            &[
-                (&queues, Type::TEXT_ARRAY),
-                (&limit, Type::INT4),
-                (&micros(want.lease_for), Type::INT8),
-                (&&*worker, Type::TEXT),
-                (&max_args, Type::INT4),
-                (&shared.now(), Type::TIMESTAMPTZ),
-                (&floor.map(|floor| floor.queue.as_str()), Type::TEXT),
-                (&floor.map(|floor| floor.priority), Type::INT4),
-                (&floor.map(|floor| floor.at), Type::TIMESTAMPTZ),
-                (&floor.map(|floor| floor.seq), Type::INT8),
-            ],
-        )
-        .await
+    let wanted = Wanted::new(session, want, wanted);
+    let now = session.shared.now();
+    let queue = floor.map(|floor| floor.queue.as_str());
+    let (priority, at) = (floor.map(|floor| floor.priority), floor.map(|floor| floor.at));
+    let seq = floor.map(|floor| floor.seq);
+    let place: [Param<'_>; 5] = [
+        (&now, Type::TIMESTAMPTZ),
+        (&queue, Type::TEXT),
+        (&priority, Type::INT4),
+        (&at, Type::TIMESTAMPTZ),
+        (&seq, Type::INT8),
+    ];
+    let params: Vec<Param<'_>> = wanted.params().into_iter().chain(place).collect();
+    session.query(&session.shared.sql.lease, &params).await
+}
+
+/// What a runner wants, as parameters.
+pub(crate) struct Wanted<'w> {
+    queues: Vec<&'w str>,
+    limit: i32,
+    lease_us: i64,
+    worker: Cow<'w, str>,
+    max_args: i32,
+}
+
+impl<'w> Wanted<'w> {
+    pub(crate) fn new(session: &Session, want: &'w Want, limit: usize) -> Self {
+        Self {
+            queues: want.queues.iter().map(Queue::as_str).collect(),
+            limit: i32::try_from(limit).unwrap_or(i32::MAX),
+            lease_us: micros(want.lease_for),
+            worker: row::text(&want.worker),
+            max_args: i32::try_from(session.shared.max_args).unwrap_or(i32::MAX),
+        }
+    }
+
+    pub(crate) fn params(&self) -> [Param<'_>; 5] {
+        [
+            (&self.queues, Type::TEXT_ARRAY),
+            (&self.limit, Type::INT4),
+            (&self.lease_us, Type::INT8),
+            (&self.worker, Type::TEXT),
+            (&self.max_args, Type::INT4),
+        ]
+    }
 }
 
 /// The row that is no job says when the next one is due, and what time it is.
@@ -139,7 +176,7 @@ async fn refuse(session: &Session, bad: &[(Uuid, i64, String)]) -> Result<(), Er
     let reasons: Vec<_> = bad.iter().map(|(.., why)| row::text(why)).collect();
     let reasons: Vec<&str> = reasons.iter().map(AsRef::as_ref).collect();
     let now = session.shared.now();
-    let params: [crate::call::Param<'_>; 4] = [
+    let params: [Param<'_>; 4] = [
         (&ids, Type::UUID_ARRAY),
         (&fences, Type::INT8_ARRAY),
         (&reasons, Type::TEXT_ARRAY),

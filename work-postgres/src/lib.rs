@@ -6,6 +6,7 @@ mod candidates;
 mod change;
 mod connector;
 mod error;
+mod hand_over;
 mod insert;
 mod inserter;
 mod inspect;

@@ -5,6 +5,7 @@ use crate::error::OpenError;
 pub(crate) struct Sql {
     pub(crate) schema: Schema,
     pub(crate) insert: String,
+    pub(crate) insert_and_lease: String,
     pub(crate) lease: String,
     pub(crate) extend: String,
     pub(crate) settle: String,
@@ -40,6 +41,13 @@ impl Sql {
         let sql = |text: &str| schema.in_sql(text);
         Self {
             insert: sql("SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"),
+            // One after the other: the second function sees what the first one did.
+            insert_and_lease: sql("SELECT NULL::bigint, NULL::uuid, NULL::text, NULL::bytea, NULL::text, NULL::smallint,
+                NULL::timestamptz, NULL::timestamptz, NULL::integer, NULL::integer, NULL::bigint, NULL::bigint,
+                NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::integer, NULL::timestamptz,
+                NULL::boolean, place, holder
+                FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                UNION ALL SELECT l.*, NULL, NULL FROM work.lease($15, $16, $17, $18, $19, $14, NULL, NULL, NULL, NULL) AS l"),
             lease: sql("SELECT * FROM work.lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
             extend: sql("SELECT * FROM work.extend($1, $2, $3, $4)"),
             settle: sql("SELECT * FROM work.settle($1, $2, $3, $4, $5, $6, $7, $8, $9)"),

@@ -2,10 +2,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{Either, select};
+
 use super::board::Board;
 use super::execute::{Item, Leases};
 use crate::pool::Pool;
-use crate::store::{Leased, Want};
+use crate::store::{BoxFuture, Leased};
 use crate::{Backoff, StoreError};
 
 /// Jobs that wait in this process for a slot, at most: what a store round trip is worth while jobs are short.
@@ -34,8 +36,7 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
             Ok((found, _)) if found == want || told => failures = 0,
             Ok((_, next_due_in)) => {
                 failures = 0;
-                let pause = next_due_in.unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(1), LOOK_AGAIN);
-                let _ = board.stopping.run_until_cancelled(tokio::time::timeout(pause, ready)).await;
+                let _ = board.stopping.run_until_cancelled(wait(&board, &pool, &mut window, ready, next_due_in)).await;
             }
             Err(error) => {
                 failures += 1;
@@ -48,6 +49,33 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
     }
 }
 
+/// Until it is worth asking the store again. Jobs that it hands over meanwhile are started.
+async fn wait(
+    board: &Arc<Board>,
+    pool: &Pool<Leases>,
+    window: &mut Window,
+    mut ready: BoxFuture<'_, ()>,
+    mut next_due_in: Option<Duration>,
+) {
+    loop {
+        let pause = next_due_in.unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(1), LOOK_AGAIN);
+        let room = window.size().saturating_sub(pool.len());
+        let handed = board.store.hand_over(board.settings.want(room));
+        let Ok(Either::Left((handed, _))) = tokio::time::timeout(pause, select(handed, ready.as_mut())).await else {
+            return;
+        };
+        next_due_in = handed.leased.next_due_in;
+        // As many as there was room for: there may be more.
+        if start(board, pool, handed.leased, handed.asked) >= room {
+            return;
+        }
+        window.look(pool.started(), pool.concurrency());
+        if window.size() <= pool.len() {
+            return;
+        }
+    }
+}
+
 async fn room(board: &Board, pool: &Pool<Leases>, low_water: usize) {
     pool.at_most(low_water).await;
     while board.backlog() > MAX_BACKLOG {
@@ -57,16 +85,19 @@ async fn room(board: &Board, pool: &Pool<Leases>, low_water: usize) {
 
 /// Runs to its end even if the runner stops meanwhile: what was leased is on the board.
 async fn lease(board: &Arc<Board>, pool: &Pool<Leases>, limit: usize) -> Result<(usize, Option<Duration>), StoreError> {
-    let settings = &board.settings;
-    let want =
-        Want { queues: settings.queues.clone(), limit, lease_for: settings.lease_for, worker: settings.worker.clone() };
     let asked = Instant::now();
-    let Leased { jobs, next_due_in } = board.store.lease(want).await?;
-    let items: Vec<Item> = jobs.into_iter().map(Item::new).collect();
+    let leased = board.store.lease(board.settings.want(limit)).await?;
+    let next_due_in = leased.next_due_in;
+    Ok((start(board, pool, leased, asked), next_due_in))
+}
+
+/// Answers how many were started.
+fn start(board: &Arc<Board>, pool: &Pool<Leases>, leased: Leased, asked: Instant) -> usize {
+    let items: Vec<Item> = leased.jobs.into_iter().map(Item::new).collect();
     board.hold(items.iter().map(Item::held), asked);
     let found = items.len();
     pool.submit_all(|()| items);
-    Ok((found, next_due_in))
+    found
 }
 
 /// How many jobs to hold: as many as run at once, and while they are short, more.

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compose::MAX_RESERVED;
 use crate::router::Routes;
-use crate::store::{Inspect, Retention};
+use crate::store::{Inspect, Retention, Want};
 use crate::worker::check_range;
 use crate::{Clock, DEFAULT_MAX_OUTPUT, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store};
 
@@ -93,6 +93,13 @@ pub(crate) struct Settings {
     version: String,
     /// Who we are, for people who look at a lease. Each run has a name of its own.
     worker: String,
+}
+
+impl Settings {
+    /// At most so many jobs, for us.
+    fn want(&self, limit: usize) -> Want {
+        Want { queues: self.queues.clone(), limit, lease_for: self.lease_for, worker: self.worker.clone() }
+    }
 }
 
 /// What a runner did, and what it could not end.

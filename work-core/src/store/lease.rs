@@ -60,6 +60,15 @@ pub struct Leased {
     pub next_due_in: Option<Duration>,
 }
 
+/// What [`Store::hand_over`](super::Store::hand_over) leased.
+#[derive(Debug, Clone)]
+pub struct HandedOver {
+    /// A moment before the leases began.
+    pub asked: std::time::Instant,
+    /// The jobs. Fewer than wanted says that no more are due.
+    pub leased: Leased,
+}
+
 /// What [`Store::rescue`](super::Store::rescue) found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rescued {

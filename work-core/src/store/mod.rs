@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use bytes::Bytes;
 pub use filter::{ArgsField, JobFilter, Order, TimeRange};
 pub use inspect::{Change, DeleteOutcome, Inspect};
-pub use lease::{CancelOutcome, Fence, Lease, LeaseKey, Leased, Rescued, Want};
+pub use lease::{CancelOutcome, Fence, HandedOver, Lease, LeaseKey, Leased, Rescued, Want};
 pub use memory::MemoryStore;
 pub use operate::{QueueInfo, Retention, WorkerInfo};
 pub use schedule::{Fired, Firing, SCHEDULE_HEADER, SLOT_HEADER, StoredSchedule, options_from_json, options_to_json};
@@ -214,4 +214,16 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Whatever arrives after the first poll wakes it, so that a runner polls it once *before* it leases and misses nothing.
     fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()>;
+
+    /// Resolves with jobs that were leased for `want` in the transaction that inserted them: an idle worker gets a job of
+    /// its own process without a second commit. Who waits for it holds [`ready`](Self::ready) as well, since a store may do
+    /// so for some jobs, or, as the default, never. Of jobs that were handed over `ready` need not tell.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was leased for a future that is dropped is given back, with its attempt.
+    fn hand_over(&self, want: Want) -> BoxFuture<'_, HandedOver> {
+        drop(want);
+        Box::pin(std::future::pending())
+    }
 }

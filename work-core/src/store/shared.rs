@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BoxFuture, Inserted, Inspect, LeaseKey, Leased, NewJob, Settle, Settled, Store, Want};
+use super::{BoxFuture, HandedOver, Inserted, Inspect, LeaseKey, Leased, NewJob, Settle, Settled, Store, Want};
 use crate::Queue;
 
 /// Writes the methods of [`Inspect`] in a wrapper of a store, each as a call of the same on the store inside.
@@ -95,6 +95,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
         (**self).ready(queues)
+    }
+
+    fn hand_over(&self, want: Want) -> BoxFuture<'_, HandedOver> {
+        (**self).hand_over(want)
     }
 }
 

@@ -10,14 +10,15 @@ use tokio::runtime::Handle;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use work_core::store::{
-    BoxFuture, CancelOutcome, Fired, Firing, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention, Settle, Settled,
-    Settlement, Store, StoredSchedule, Want, WorkerInfo,
+    BoxFuture, CancelOutcome, Fired, Firing, HandedOver, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention,
+    Settle, Settled, Settlement, Store, StoredSchedule, Want, WorkerInfo,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
 use crate::arrivals::Arrivals;
 use crate::connector::Connector;
 use crate::error::{OpenError, in_full};
+use crate::hand_over::{Offers, Waiting};
 use crate::inserter::{Inserter, Inserts};
 use crate::instant::Instant;
 use crate::lease::Floors;
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) max_args: usize,
     pub(crate) arrivals: Arrivals,
     pub(crate) notifier: Notifier,
+    pub(crate) offers: Offers,
     pub(crate) listener: Listener,
     pub(crate) floors: Floors,
     /// Whether statements can be prepared, which is so unless a pooler is in between.
@@ -87,7 +89,7 @@ impl Shared {
     }
 
     /// As [`made_available`](Self::made_available), of jobs that may be below the floor.
-    fn again_available<'q>(&self, queues: impl IntoIterator<Item = &'q str>) {
+    pub(crate) fn again_available<'q>(&self, queues: impl IntoIterator<Item = &'q str>) {
         self.floors.clear();
         queues.into_iter().for_each(|queue| self.made_available(queue));
     }
@@ -98,7 +100,8 @@ impl Shared {
         (at - now).to_std().is_ok_and(|wait| wait > SOON).eq(&false)
     }
 
-    pub(crate) fn inserted(&self, jobs: &[NewJob], answers: &[Inserted]) {
+    /// Of `handed` queues, what is due was leased.
+    pub(crate) fn inserted(&self, jobs: &[NewJob], answers: &[Inserted], handed: Option<&[Queue]>) {
         let mut last = None;
         for (job, answer) in jobs.iter().zip(answers) {
             let parts = &job.parts;
@@ -107,7 +110,8 @@ impl Shared {
                 self.floors.clear();
             }
             let soon = parts.scheduled_at.is_none_or(|at| self.is_soon(at));
-            if soon && matches!(answer, Inserted::New(_)) && last != Some(&parts.queue) {
+            let leased = parts.scheduled_at.is_none() && handed.is_some_and(|queues| queues.contains(&parts.queue));
+            if soon && !leased && matches!(answer, Inserted::New(_)) && last != Some(&parts.queue) {
                 self.made_available(parts.queue.as_str());
                 last = Some(&parts.queue);
             }
@@ -177,6 +181,7 @@ impl PostgresStore {
             max_args: settings.max_args,
             arrivals: Arrivals::default(),
             notifier: Notifier::default(),
+            offers: Offers::default(),
             listener: Listener::default(),
             floors: Floors::default(),
             prepares: AtomicBool::new(true),
@@ -355,6 +360,10 @@ impl Store for PostgresStore {
             self.listen();
             self.shared.arrivals.wait(queues).await;
         })
+    }
+
+    fn hand_over(&self, want: Want) -> BoxFuture<'_, HandedOver> {
+        Box::pin(async move { Waiting::new(&self.shared, want).handed().await })
     }
 }
 
