@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio_postgres::Error;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
-use work_core::store::{BoxFuture, CancelOutcome, LeaseKey, Rescued};
-use work_core::{JobId, MAX_ATTEMPTS};
+use work_core::store::{BoxFuture, CancelOutcome, ErrorRecord, GROUP_KIND, LeaseKey, Rescued};
+use work_core::{JobId, MAX_ATTEMPTS, Status};
 
 use crate::call::{Param, Session};
+use crate::dead::Dead;
 use crate::row::micros;
 
 pub(crate) fn extend<'c>(
@@ -43,20 +44,30 @@ pub(crate) fn rescue<'c>(
     Box::pin(async move {
         let limit = i32::try_from(*limit).unwrap_or(i32::MAX);
         let max_crashes = i32::try_from(*max_crashes).unwrap_or(i32::MAX);
-        let reason = "crashed: the attempt ended without a report";
+        let error = ErrorRecord::new("crashed: the attempt ended without a report");
         let now = session.shared.now();
-        let params: [Param<'_>; 4] =
-            [(&limit, Type::INT4), (&max_crashes, Type::INT4), (&reason, Type::TEXT), (&now, Type::TIMESTAMPTZ)];
-        let (mut rescued, mut queues) = (Rescued::default(), Vec::new());
-        for row in session.query(&session.shared.sql.rescue, &params).await? {
-            match row.try_get::<_, Option<String>>(0)? {
-                Some(queue) => {
+        let params: [Param<'_>; 5] = [
+            (&limit, Type::INT4),
+            (&max_crashes, Type::INT4),
+            (&GROUP_KIND, Type::TEXT),
+            (&error.message, Type::TEXT),
+            (&now, Type::TIMESTAMPTZ),
+        ];
+        let (mut rescued, mut queues, mut dead) = (Rescued::default(), Vec::new(), Dead::default());
+        let taken_back = async {
+            for row in session.query(&session.shared.sql.rescue, &params).await? {
+                if let Some(queue) = row.try_get::<_, Option<String>>(0)? {
                     rescued.available += 1;
                     queues.push(queue);
+                } else {
+                    rescued.discarded += 1;
+                    dead.note(&row, 1, Status::INTERNAL_ERROR, &error)?;
                 }
-                None => rescued.discarded += 1,
             }
-        }
+            dead.insert(session).await
+        };
+        session.transaction(taken_back).await?;
+        dead.tell(session);
         queues.sort_unstable();
         queues.dedup();
         Ok((rescued, queues))

@@ -2,7 +2,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 use work_core::store::{BoxFuture, Inserted, NewJob, Want};
-use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, StoreError, Unique, UniqueScope};
+use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, OnConflict, StoreError, Unique, UniqueScope};
 
 use crate::call::{Param, Session};
 use crate::instant::Instant;
@@ -105,6 +105,8 @@ struct Columns<'j> {
     expires: Option<Vec<Option<Instant>>>,
     keys: Option<Vec<Option<&'j str>>>,
     scopes: Option<Vec<Option<i16>>>,
+    windows: Option<Vec<Option<i64>>>,
+    ways: Option<Vec<Option<i16>>>,
     headers: Option<Vec<Option<String>>>,
     tags: Option<Vec<Option<String>>>,
 }
@@ -126,6 +128,8 @@ impl<'j> Columns<'j> {
             expires: column(parts.clone().map(|p| p.expires_at.map(Instant::from))),
             keys: column(parts.clone().map(|p| p.unique.as_ref().map(Unique::key))),
             scopes: column(parts.clone().map(|p| p.unique.as_ref().map(scope))),
+            windows: column(parts.clone().map(|p| p.unique.as_ref().and_then(Unique::window).map(millis))),
+            ways: column(parts.clone().map(|p| p.unique.as_ref().and_then(way))),
             headers: column(
                 parts.clone().map(|p| if p.headers.is_empty() { None } else { serde_json::to_string(&p.headers).ok() }),
             ),
@@ -133,7 +137,7 @@ impl<'j> Columns<'j> {
         }
     }
 
-    fn params<'p>(&'p self, now: &'p Option<Instant>) -> [Param<'p>; 14] {
+    fn params<'p>(&'p self, now: &'p Option<Instant>) -> [Param<'p>; 16] {
         [
             (&self.ids, Type::UUID_ARRAY),
             (&self.kinds, Type::TEXT_ARRAY),
@@ -146,6 +150,8 @@ impl<'j> Columns<'j> {
             (&self.expires, Type::TIMESTAMPTZ_ARRAY),
             (&self.keys, Type::TEXT_ARRAY),
             (&self.scopes, Type::INT2_ARRAY),
+            (&self.windows, Type::INT8_ARRAY),
+            (&self.ways, Type::INT2_ARRAY),
             (&self.headers, Type::TEXT_ARRAY),
             (&self.tags, Type::TEXT_ARRAY),
             (now, Type::TIMESTAMPTZ),
@@ -155,7 +161,16 @@ impl<'j> Columns<'j> {
 
 fn scope(unique: &Unique) -> i16 {
     match unique.scope() {
-        UniqueScope::WhileKept => KEPT,
+        // What held longer than the window of a later job is let go by that one.
+        UniqueScope::WhileKept | UniqueScope::Within(_) => KEPT,
         _ => 1,
+    }
+}
+
+/// What is done where another job holds the key, unless that one just stays.
+const fn way(unique: &Unique) -> Option<i16> {
+    match unique.conflict() {
+        OnConflict::ReplaceArgs => Some(1),
+        _ => None,
     }
 }

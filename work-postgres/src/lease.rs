@@ -4,10 +4,11 @@ use std::time::{Duration, Instant as Moment};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
-use work_core::store::{BoxFuture, Fence, Lease, LeaseKey, Leased, Want};
-use work_core::{DEFAULT_MAX_ATTEMPTS, Queue};
+use work_core::store::{BoxFuture, ErrorRecord, Fence, Lease, LeaseKey, Leased, Want};
+use work_core::{DEFAULT_MAX_ATTEMPTS, Queue, Status};
 
 use crate::call::{Param, Session};
+use crate::dead::Dead;
 use crate::instant::Instant;
 use crate::row::{self, BadRow, Stored, WIDTH, micros};
 
@@ -43,7 +44,8 @@ async fn take(session: &Session, want: &Want, leased: &mut Leased) -> Result<usi
     let floor = floor.filter(|floor| floor.since.elapsed() < FLOOR_FOR && want.queues.contains(&floor.queue));
     let rows = ask(session, want, wanted, floor.as_ref()).await?;
     let (found, bad) = read(session, want, &rows, leased).await?;
-    let last = found.filter(|_| rows.len() == wanted && bad == 0);
+    // All of them jobs: a row more says when the next one is due.
+    let last = found.filter(|_| leased.jobs.len() == want.limit && bad == 0);
     let next = last.map(|stored| Floor { since: floor.map_or_else(Moment::now, |floor| floor.since), ..stored });
     session.shared.floors.set(epoch, next);
     Ok(bad)
@@ -182,7 +184,18 @@ async fn refuse(session: &Session, bad: &[(Uuid, i64, String)]) -> Result<(), Er
         (&reasons, Type::TEXT_ARRAY),
         (&now, Type::TIMESTAMPTZ),
     ];
-    session.query(&session.shared.sql.refuse, &params).await.map(drop)
+    let mut dead = Dead::default();
+    let refused = async {
+        for row in session.query(&session.shared.sql.refuse, &params).await? {
+            let id = row.try_get::<_, Uuid>(0)?;
+            let why = bad.iter().find(|(bad, ..)| *bad == id).map_or("", |(.., why)| why);
+            dead.note(&row, 0, Status::BAD_REQUEST, &ErrorRecord::new(why))?;
+        }
+        dead.insert(session).await
+    };
+    session.transaction(refused).await?;
+    dead.tell(session);
+    Ok(())
 }
 
 fn leased_job(stored: Stored, until: Instant) -> Lease {

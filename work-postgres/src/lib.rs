@@ -5,6 +5,7 @@ mod call;
 mod candidates;
 mod change;
 mod connector;
+mod dead;
 mod error;
 mod hand_over;
 mod insert;

@@ -5,8 +5,14 @@ use crate::open::Durability;
 use crate::sql::Schema;
 
 /// The schema, one step for each version. A step that was released is never edited.
-const STEPS: &[&str] =
-    &[include_str!("sql/1_jobs.sql"), concat!(include_str!("sql/2_operate.sql"), "\n", include_str!("sql/2_jobs.sql"))];
+const STEPS: &[&str] = &[include_str!("sql/1_jobs.sql"), include_str!("sql/2_operate.sql")];
+
+/// What is replaced after every step: functions and the view, which hold nothing.
+const FUNCTIONS: &str = concat!(
+    include_str!("sql/functions/run.sql"),
+    include_str!("sql/functions/insert.sql"),
+    include_str!("sql/functions/operate.sql")
+);
 
 /// The newest version that this program knows.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
@@ -128,6 +134,7 @@ impl Target<'_> {
         for step in STEPS.iter().skip(from) {
             transaction.batch_execute(&self.schema.in_sql(step)).await?;
         }
+        transaction.batch_execute(&self.schema.in_sql(FUNCTIONS)).await?;
         let version = "DELETE FROM work.work_schema; INSERT INTO work.work_schema (version) VALUES ";
         transaction.batch_execute(&self.schema.in_sql(&format!("{version} ({VERSION})"))).await
     }

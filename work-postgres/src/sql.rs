@@ -40,19 +40,22 @@ impl Sql {
     pub(crate) fn new(schema: Schema) -> Self {
         let sql = |text: &str| schema.in_sql(text);
         Self {
-            insert: sql("SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"),
+            insert: sql(
+                "SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            ),
             // One after the other: the second function sees what the first one did.
             insert_and_lease: sql("SELECT NULL::bigint, NULL::uuid, NULL::text, NULL::bytea, NULL::text, NULL::smallint,
                 NULL::timestamptz, NULL::timestamptz, NULL::integer, NULL::integer, NULL::bigint, NULL::bigint,
                 NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::integer, NULL::timestamptz,
                 NULL::boolean, place, holder
-                FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-                UNION ALL SELECT l.*, NULL, NULL FROM work.lease($15, $16, $17, $18, $19, $14, NULL, NULL, NULL, NULL) AS l"),
+                FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+                    $15, $16)
+                UNION ALL SELECT l.*, NULL, NULL FROM work.lease($17, $18, $19, $20, $21, $16, NULL, NULL, NULL, NULL) AS l"),
             lease: sql("SELECT * FROM work.lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
             extend: sql("SELECT * FROM work.extend($1, $2, $3, $4)"),
             settle: sql("SELECT * FROM work.settle($1, $2, $3, $4, $5, $6, $7, $8, $9)"),
-            refuse: sql("SELECT FROM work.refuse($1, $2, $3, $4)"),
-            rescue: sql("SELECT * FROM work.rescue($1, $2, $3, $4)"),
+            refuse: sql("SELECT * FROM work.refuse($1, $2, $3, $4)"),
+            rescue: sql("SELECT * FROM work.rescue($1, $2, $3, $4, $5)"),
             cancel: sql("SELECT * FROM work.cancel($1, $2)"),
             retry: sql("SELECT * FROM work.retry($1, $2, $3)"),
             get: sql(&format!("SELECT {COLUMNS} FROM work.all_jobs WHERE id = $1 LIMIT 1")),

@@ -71,6 +71,13 @@ async fn what_no_store_would_take_is_refused_by_the_function_with_what_it_takes(
         ("'k', '1', '{\"timeout_ms\": 0}'", "use more than zero"),
         ("'k', '1', '{\"unique_key\": \"\"}'", "use 1 to 512 bytes"),
         ("'k', '1', '{\"unique_key\": \"k\", \"unique_scope\": \"x\"}'", "active or kept"),
+        ("'k', '1', '{\"unique_key\": \"k\", \"unique_within_ms\": 0}'", "use 1 to 316224000000"),
+        (
+            "'k', '1', '{\"unique_key\": \"k\", \"unique_within_ms\": 1, \"unique_scope\": \"kept\"}'",
+            "without unique_scope",
+        ),
+        ("'k', '1', '{\"unique_key\": \"k\", \"on_conflict\": \"x\"}'", "unknown on_conflict \"x\"; use keep_first"),
+        ("'k', '1', '{\"on_conflict\": \"replace_args\"}'", "need a unique_key"),
         ("'k', '1', '{\"headers\": [1]}'", "object of texts"),
         ("'k', '1', '{\"prio\": 1}'", "unknown option \"prio\"; use id, queue"),
         ("'k', to_json(repeat('x', 1048576))", "at most 1048576"),
@@ -186,4 +193,15 @@ async fn what_cannot_be_opened_says_why_and_never_the_password() {
 #[test]
 fn this_says_so_if_there_is_no_server() {
     assert!(support::url().starts_with("postgres"));
+}
+
+#[tokio::test]
+async fn what_follows_a_job_may_be_larger_than_its_args() {
+    let place = Place::new();
+    let store = place.open().await;
+    let previous = format!("\"{}\"", "x".repeat(3 * 1024 * 1024));
+    let mut long = job("next", 1);
+    long.parts.headers.insert("work.previous".into(), previous.clone());
+    store.insert(vec![long]).await.unwrap();
+    assert_eq!(lease(&store, 1).await.jobs[0].job.parts.headers["work.previous"], previous);
 }

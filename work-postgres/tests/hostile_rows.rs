@@ -143,3 +143,24 @@ async fn args_that_are_no_text_come_back_as_they_were() {
     store.insert(vec![Job::from_json("raw", bytes.clone()).into_stored(100).unwrap()]).await.unwrap();
     assert_eq!(lease(&store, 1).await.jobs[0].job.args, bytes);
 }
+
+#[tokio::test]
+async fn an_on_error_job_that_cannot_be_inserted_holds_up_no_rescue() {
+    let place = Place::new();
+    let store = place.open().await;
+    let other = place.other().await;
+    let with_on_error = |n: u32| Job::new("k", n).on_error(Job::new("oops", n));
+    store.insert((0..4).map(|n| with_on_error(n).into_stored(1024).unwrap()).collect()).await.unwrap();
+    for (n, name) in [(1, "a b"), (2, r"a\\\\u0000b"), (3, r#"\""#)] {
+        let at = format!("args = convert_to('{n}', 'UTF8')");
+        other
+            .run(&format!("UPDATE work.jobs SET headers = replace(headers, 'oops', '{name}') WHERE {at}"))
+            .await
+            .unwrap();
+    }
+    assert_eq!(lease(&store, 10).await.jobs.len(), 4);
+    other.run("UPDATE work.jobs SET lease_until = now() - '1 s'::interval").await.unwrap();
+    assert_eq!(store.rescue(10, 1).await.unwrap(), Rescued { available: 0, discarded: 4 });
+    let made = in_state(&store, JobState::Available).await;
+    assert_eq!(made.iter().map(|stored| stored.job.parts.kind.as_str()).collect::<Vec<_>>(), ["oops"]);
+}

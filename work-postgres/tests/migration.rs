@@ -16,13 +16,19 @@ async fn version_1() -> Place {
     let other = place.other().await;
     let version = "CREATE TABLE work.work_schema (version bigint NOT NULL); INSERT INTO work.work_schema VALUES (1);";
     let schema = format!("CREATE SCHEMA {};", place.schema);
-    other.run(&format!("{schema}{version}{}", FIRST.replace("work_channel", "'work:x'"))).await.unwrap();
-    let jobs = "SELECT work.enqueue('old', n::text) FROM generate_series(1, 6) AS n;
+    other.run(&format!("{schema}{version}{FIRST}")).await.unwrap();
+    let jobs =
+        "INSERT INTO work.jobs (kind, args) SELECT 'old', convert_to(n::text, 'UTF8') FROM generate_series(1, 6) AS n;
         UPDATE work.jobs SET state = 'running', lease_until = now() + '1 hour', attempt = 1, fence = 1, worker = 'w'
             WHERE convert_from(args, 'UTF8')::integer > 1;
-        SELECT work.settle(array_agg(id), array_agg(1::bigint), array_agg((convert_from(args, 'UTF8')::integer - 2)::smallint),
-            array_agg(200::smallint), NULL, NULL, NULL, NULL, NULL)
-            FROM work.jobs WHERE convert_from(args, 'UTF8')::integer BETWEEN 2 AND 4;
+        WITH ended AS (
+            DELETE FROM work.jobs WHERE convert_from(args, 'UTF8')::integer BETWEEN 2 AND 4 RETURNING *
+        )
+        INSERT INTO work.history (seq, scheduled_at, created_at, finished_at, fence, id, attempt, max_attempts, crashes,
+            priority, status, state, queue, kind, args)
+        SELECT seq, scheduled_at, created_at, now(), fence, id, attempt, max_attempts, crashes, priority, 200,
+            (ARRAY['completed', 'discarded', 'cancelled'])[convert_from(args, 'UTF8')::integer - 1], queue, kind, args
+        FROM ended;
         UPDATE work.jobs SET cancel_requested = true WHERE convert_from(args, 'UTF8') = '6'";
     other.run(jobs).await.unwrap();
     place

@@ -67,6 +67,11 @@ impl Other {
             .map_err(|error| error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()))
     }
 
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let sql = sql.replace("work.", &format!("{}.", self.schema));
+        self.client.query_one(&sql, &[]).await.unwrap().get(0)
+    }
+
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         let sql = sql.replace("work.", &format!("{}.", self.schema));
         self.client.query_one(&sql, &[]).await.unwrap().get(0)

@@ -1,0 +1,283 @@
+-- All of these files are applied after every migration. A migration that changes what a function takes or answers drops it.
+
+-- The functions are planned once for a connection, which is most of what a small call costs. So they forbid the plans that
+-- are only good while the table is small: tables grow faster than their statistics. Who looks for the rows of leases asks
+-- for `lease_until IS NOT NULL`, which is the same as running, but leads no planner to the index of all that run.
+
+-- Takes jobs that are due from queues that are not paused, queue by queue and priority by priority. In the floor's queue
+-- and priority it looks from the floor on, and at what is below only if there is room left. If fewer were found than
+-- wanted, the last row is no job but the time at which the next one is due.
+CREATE OR REPLACE FUNCTION work.lease(
+    _queues text[], _limit integer, _lease_us bigint, _worker text, _max_args integer, _now timestamptz,
+    _floor_queue text, _floor_priority integer, _floor_at timestamptz, _floor_seq bigint
+) RETURNS TABLE (
+    seq bigint, id uuid, kind text, args bytea, queue text, priority smallint, scheduled_at timestamptz,
+    created_at timestamptz, attempt integer, max_attempts integer, fence bigint, timeout_ms bigint,
+    expires_at timestamptz, unique_key text, unique_scope smallint, headers text, tags text,
+    args_size integer, lease_until timestamptz, expired boolean
+) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _until timestamptz := _t + _lease_us * interval '1 microsecond';
+    _left integer := _limit;
+    _queue text;
+    _found integer;
+BEGIN
+    IF EXISTS (SELECT FROM work.paused) THEN
+        _queues := ARRAY(SELECT q.name FROM unnest(_queues) WITH ORDINALITY AS q (name, n)
+            WHERE NOT EXISTS (SELECT FROM work.paused p WHERE p.queue = q.name) ORDER BY q.n);
+    END IF;
+    LOOP
+        FOREACH _queue IN ARRAY _queues LOOP
+            EXIT WHEN _left <= 0;
+            RETURN QUERY WITH due AS MATERIALIZED (
+                -- One look into the index for each priority: a million jobs that are due later cost nothing.
+                SELECT level.at FROM generate_series(0, 9) AS p CROSS JOIN LATERAL (
+                    SELECT ctid AS at FROM work.jobs
+                    WHERE state = 'available' AND queue = _queue AND priority = p AND scheduled_at <= _t
+                        AND (scheduled_at, seq) >= (
+                            CASE WHEN _queue = _floor_queue AND p = _floor_priority THEN _floor_at ELSE '-infinity' END,
+                            CASE WHEN _queue = _floor_queue AND p = _floor_priority THEN _floor_seq
+                                ELSE -9223372036854775808 END)
+                    ORDER BY scheduled_at, seq LIMIT _left FOR UPDATE SKIP LOCKED
+                ) AS level LIMIT _left
+            )
+            UPDATE work.jobs j SET state = 'running', lease_until = _until, worker = _worker,
+                -- `least`, since an overflow would be refused, and with it every job beside this one.
+                attempt = least(j.attempt, 2147483646) + 1, fence = least(j.fence, 9223372036854775806) + 1
+            FROM due WHERE j.ctid = due.at
+            RETURNING j.seq, j.id, left(j.kind, 100),
+                -- What is too large is a dead letter that is never sent.
+                CASE WHEN octet_length(j.args) <= _max_args THEN j.args END,
+                j.queue, j.priority, j.scheduled_at, j.created_at, j.attempt, j.max_attempts, j.fence, j.timeout_ms,
+                j.expires_at, left(j.unique_key, 1000), j.unique_scope,
+                CASE WHEN octet_length(j.headers) <= 67108864 THEN j.headers END,
+                CASE WHEN octet_length(j.tags) <= 1048576 THEN j.tags END,
+                octet_length(j.args), j.lease_until, j.expires_at <= _t;
+            GET DIAGNOSTICS _found = ROW_COUNT;
+            _left := _left - _found;
+        END LOOP;
+        EXIT WHEN _left <= 0 OR _floor_queue IS NULL;
+        _floor_queue := NULL;
+    END LOOP;
+    IF _left > 0 THEN
+        lease_until := _t;
+        -- What is due already is being taken by somebody else.
+        SELECT min(next.at) INTO scheduled_at FROM unnest(_queues) AS q CROSS JOIN generate_series(0, 9) AS p
+        CROSS JOIN LATERAL (
+            SELECT j.scheduled_at AS at FROM work.jobs j
+            WHERE j.state = 'available' AND j.queue = q AND j.priority = p AND j.scheduled_at > _t
+            ORDER BY j.scheduled_at, j.seq LIMIT 1
+        ) AS next;
+        IF scheduled_at IS NOT NULL THEN
+            RETURN NEXT;
+        END IF;
+    END IF;
+END $$;
+
+-- Ends attempts whose lease is current, and answers the others. `_ends`: 0 completed, 1 discarded, 2 cancelled, 3 again,
+-- 4 again and the attempt is given back. A list in which every entry would be null may be null.
+CREATE OR REPLACE FUNCTION work.settle(
+    _ids uuid[], _fences bigint[], _ends smallint[], _statuses smallint[], _outputs bytea[], _ats timestamptz[],
+    _messages text[], _backtraces text[], _now timestamptz
+) RETURNS TABLE (id uuid, fence bigint) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _done uuid[];
+    _again uuid[];
+BEGIN
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(_ids, _fences, _ends, _statuses, _outputs, _messages, _backtraces)
+            AS d (id, fence, ending, status, output, message, backtrace)
+        WHERE ending <= 2
+    ), ended AS MATERIALIZED (
+        DELETE FROM work.jobs j USING given d
+        WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL
+        RETURNING j.*, d.ending, d.status AS ended_with, d.output, d.message, d.backtrace
+    ), kept AS (
+        INSERT INTO work.history (seq, scheduled_at, created_at, finished_at, fence, id, attempt, max_attempts, crashes,
+            priority, unique_scope, status, state, queue, kind, expires_at, timeout_ms, unique_key, headers, args, output,
+            worker, progress, progress_at, tags)
+        SELECT seq, scheduled_at, created_at, _t, fence, id, attempt, max_attempts, crashes,
+            priority, unique_scope, ended_with,
+            CASE ending WHEN 0 THEN 'completed' WHEN 1 THEN 'discarded' ELSE 'cancelled' END,
+            queue, kind, expires_at, timeout_ms, unique_key, headers, args, output,
+            worker, progress, progress_at, tags
+        FROM ended
+    ), failed AS (
+        INSERT INTO work.attempts (job, attempt, status, message, backtrace, at)
+        SELECT id, greatest(attempt, 0), ended_with, message, backtrace, _t FROM ended WHERE message IS NOT NULL
+    )
+    SELECT array_agg(id) INTO _done FROM ended;
+    IF _ats IS NOT NULL THEN
+        WITH given AS MATERIALIZED (
+            SELECT * FROM unnest(_ids, _fences, _ends, _statuses, _ats, _messages, _backtraces)
+                AS d (id, fence, ending, status, at, message, backtrace)
+            WHERE ending >= 3
+        ), again AS MATERIALIZED (
+            UPDATE work.jobs j SET state = 'available', status = d.status, scheduled_at = d.at, lease_until = NULL,
+                progress = NULL, progress_at = NULL, attempt = greatest(j.attempt, 1) - (d.ending = 4)::integer
+            FROM given d WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL
+            RETURNING j.id, j.attempt, d.status, d.message, d.backtrace
+        ), failed AS (
+            INSERT INTO work.attempts (job, attempt, status, message, backtrace, at)
+            SELECT id, greatest(attempt, 0), status, message, backtrace, _t FROM again WHERE message IS NOT NULL
+        )
+        SELECT array_agg(id) INTO _again FROM again;
+        _done := _done || _again;
+    END IF;
+    IF coalesce(cardinality(_done), 0) < cardinality(_ids) THEN
+        RETURN QUERY SELECT d.id, d.fence FROM unnest(_ids, _fences) AS d (id, fence)
+            WHERE d.id <> ALL (coalesce(_done, '{}'))
+                -- One id twice, with two fences: only the current one is done.
+                OR NOT EXISTS (SELECT FROM work.history h WHERE h.id = d.id AND h.fence = d.fence)
+                    AND NOT EXISTS (SELECT FROM work.jobs j WHERE j.id = d.id AND j.fence = d.fence);
+    END IF;
+END $$;
+
+-- Ends jobs, whoever holds them: the caller has locked them. Answers those that may want a job to be made of it.
+CREATE OR REPLACE FUNCTION work.finish(_ids uuid[], _state text, _status smallint, _now timestamptz)
+RETURNS TABLE (id uuid, kind text, headers text, attempt integer) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY WITH ended AS MATERIALIZED (
+        DELETE FROM work.jobs j USING unnest(_ids) AS d (id) WHERE j.id = d.id RETURNING j.*
+    ), kept AS (
+        INSERT INTO work.history (seq, scheduled_at, created_at, finished_at, fence, id, attempt, max_attempts, crashes,
+            priority, unique_scope, status, state, queue, kind, expires_at, timeout_ms, unique_key, headers, args,
+            worker, progress, progress_at, tags)
+        SELECT seq, scheduled_at, created_at, _now, fence, id, attempt, max_attempts, crashes,
+            priority, unique_scope, _status, _state, queue, kind, expires_at, timeout_ms, unique_key, headers, args,
+            worker, progress, progress_at, tags
+        FROM ended
+    )
+    SELECT id, left(kind, 100), headers, greatest(attempt, 0) FROM ended WHERE headers LIKE '%.on-error%';
+END $$;
+
+-- Keeps leased rows that are no jobs as dead letters; they had no attempt. Answers those that may want a job to be made.
+CREATE OR REPLACE FUNCTION work.refuse(_ids uuid[], _fences bigint[], _reasons text[], _now timestamptz)
+RETURNS TABLE (id uuid, kind text, headers text, attempt integer) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _refused uuid[];
+BEGIN
+    WITH refused AS (
+        UPDATE work.jobs j SET attempt = j.attempt - 1
+        FROM unnest(_ids, _fences, _reasons) AS d (id, fence, reason)
+        WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL
+        RETURNING j.id, j.attempt, d.reason
+    ), recorded AS (
+        INSERT INTO work.attempts (job, attempt, status, message, at)
+        SELECT r.id, greatest(r.attempt, 0), 400, r.reason, _t FROM refused r
+    )
+    SELECT array_agg(r.id) INTO _refused FROM refused r;
+    RETURN QUERY SELECT * FROM work.finish(_refused, 'discarded', 400::smallint, _t);
+END $$;
+
+-- Lets leases end later, and answers those that are still held.
+CREATE OR REPLACE FUNCTION work.extend(_ids uuid[], _fences bigint[], _lease_us bigint, _now timestamptz)
+RETURNS TABLE (id uuid, fence bigint) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _until timestamptz := coalesce(_now, clock_timestamp()) + _lease_us * interval '1 microsecond';
+BEGIN
+    RETURN QUERY UPDATE work.jobs j
+    SET lease_until = _until
+    FROM unnest(_ids, _fences) AS d (id, fence)
+    WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL AND NOT j.cancel_requested
+    RETURNING j.id, j.fence;
+END $$;
+
+-- Takes back jobs whose lease has ended, and answers the queue of each that is available again; no queue but an id for a
+-- dead letter. Jobs of the kind `_never` are none, however often that happened.
+CREATE OR REPLACE FUNCTION work.rescue(
+    _limit integer, _max_crashes integer, _never text, _reason text, _now timestamptz
+) RETURNS TABLE (queue text, id uuid, kind text, headers text, attempt integer) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    _cancelled uuid[];
+    _back uuid[];
+    _dead uuid[];
+BEGIN
+    WITH lost AS MATERIALIZED (
+        SELECT ctid AS at FROM work.jobs WHERE state = 'running' AND lease_until < _t
+        ORDER BY lease_until LIMIT _limit FOR UPDATE SKIP LOCKED
+    ), crashed AS MATERIALIZED (
+        UPDATE work.jobs j SET crashes = least(greatest(j.crashes, 0), 2147483646) + 1
+        FROM lost WHERE j.ctid = lost.at
+        RETURNING j.id, j.attempt, j.cancel_requested, j.crashes >= _max_crashes AND j.kind <> _never AS dead
+    ), recorded AS (
+        INSERT INTO work.attempts (job, attempt, status, message, at)
+        SELECT c.id, greatest(c.attempt, 0), 500, _reason, _t FROM crashed c
+    )
+    SELECT array_agg(c.id) FILTER (WHERE c.cancel_requested),
+        array_agg(c.id) FILTER (WHERE NOT c.cancel_requested AND NOT c.dead),
+        array_agg(c.id) FILTER (WHERE NOT c.cancel_requested AND c.dead)
+    INTO _cancelled, _back, _dead FROM crashed c;
+    PERFORM work.finish(_cancelled, 'cancelled', 499::smallint, _t);
+    RETURN QUERY SELECT NULL::text, d.id, f.kind, f.headers, f.attempt
+        FROM unnest(_dead) AS d (id) LEFT JOIN work.finish(_dead, 'discarded', 500::smallint, _t) AS f ON f.id = d.id;
+    RETURN QUERY UPDATE work.jobs j SET state = 'available', lease_until = NULL, progress = NULL,
+            progress_at = NULL, attempt = greatest(j.attempt, 1) - 1
+        FROM unnest(_back) AS d (id) WHERE j.id = d.id
+        RETURNING j.queue, NULL::uuid, NULL::text, NULL::text, NULL::integer;
+END $$;
+
+-- Notes the progress of leases that are current.
+CREATE OR REPLACE FUNCTION work.set_progress(_ids uuid[], _fences bigint[], _done real[], _now timestamptz) RETURNS void
+LANGUAGE sql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+    UPDATE work.jobs j SET progress = d.done, progress_at = coalesce(_now, clock_timestamp())
+    FROM unnest(_ids, _fences, _done) AS d (id, fence, done)
+    WHERE j.id = d.id AND j.fence = d.fence AND j.lease_until IS NOT NULL
+$$;
+
+-- Running jobs that were asked to stop.
+CREATE OR REPLACE FUNCTION work.stop_requests() RETURNS TABLE (seq bigint, id uuid, fence bigint) LANGUAGE sql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $$
+    SELECT seq, id, fence FROM work.jobs WHERE cancel_requested AND state = 'running'
+$$;
+
+-- Notes that a worker lives, and forgets those that were heard of before `_gone_us` ago.
+CREATE OR REPLACE FUNCTION work.beat(
+    _id text, _host text, _pid bigint, _version text, _queues text[], _slots bigint, _running bigint, _gone_us bigint,
+    _now timestamptz
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+BEGIN
+    INSERT INTO work.workers (id, host, pid, version, queues, slots, running, started_at, last_beat)
+    VALUES (_id, _host, _pid, _version, _queues, _slots, _running, _t, _t)
+    ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, version = excluded.version,
+        queues = excluded.queues, slots = excluded.slots, running = excluded.running, last_beat = excluded.last_beat;
+    -- Who is being forgotten by somebody else, or beats just now, is left alone: nobody waits here.
+    DELETE FROM work.workers w USING (
+        SELECT o.id FROM work.workers o WHERE o.last_beat < _t - _gone_us * interval '1 microsecond'
+        FOR UPDATE SKIP LOCKED
+    ) AS gone WHERE w.id = gone.id;
+END $$;
