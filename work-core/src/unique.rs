@@ -32,8 +32,8 @@ pub enum UniqueScope {
     Within(Duration),
 }
 
-/// What becomes of a job whose unique key another one holds. It is not accepted in any case; its handle is that of the
-/// holder.
+/// What becomes of a job whose unique key another one holds. Unless it runs after that one it is not accepted; its handle is
+/// then that of the holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnConflict {
@@ -43,6 +43,12 @@ pub enum OnConflict {
     /// The holder gets the arguments of the later job if it waits, for its first or its next attempt. One that runs or has
     /// ended stays as it is.
     ReplaceArgs,
+    /// If the holder runs, the job is kept, waits until that has ended, however it ends, and holds the key from then on. One
+    /// job waits so at most: a later one is not accepted, its handle is that of the one that waits. So whatever was true when
+    /// a job was performed is seen by a run that starts after it, and no two run at once.
+    ///
+    /// Only for keys that are held [while their job is active](UniqueScope::WhileActive), by both jobs.
+    RunAfter,
 }
 
 /// The longest key, in bytes.
@@ -76,6 +82,15 @@ impl Unique {
     }
 
     /// What becomes of a job whose key another one holds, on a store; by default the holder stays as it is.
+    ///
+    /// ```
+    /// use work_core::{Job, OnConflict, Unique};
+    ///
+    /// let sync = |account: u32| Unique::new(format!("sync:{account}")).on_conflict(OnConflict::RunAfter);
+    /// assert!(Job::new("sync", 7).unique(sync(7)).validate().is_ok());
+    /// let kept = Unique::while_kept("k").on_conflict(OnConflict::RunAfter);
+    /// assert!(Job::new("sync", 7).unique(kept).validate().is_err());
+    /// ```
     #[must_use]
     pub const fn on_conflict(mut self, then: OnConflict) -> Self {
         self.on_conflict = then;
@@ -116,6 +131,10 @@ impl Unique {
                 format!("{window:?}"),
                 "more than zero, at most ten years",
             ));
+        }
+        if self.on_conflict == OnConflict::RunAfter && self.scope != UniqueScope::WhileActive {
+            let given = format!("{:?} together with RunAfter", self.scope);
+            return Err(InvalidJob::out_of_range("unique scope", given, "WhileActive"));
         }
         if self.key.is_empty() {
             Err(InvalidJob::key("it is empty".into()))

@@ -171,6 +171,7 @@ fn scope(unique: &Unique) -> i16 {
 const fn way(unique: &Unique) -> Option<i16> {
     match unique.conflict() {
         OnConflict::ReplaceArgs => Some(1),
+        OnConflict::RunAfter => Some(2),
         _ => None,
     }
 }

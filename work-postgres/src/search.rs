@@ -112,8 +112,11 @@ async fn rows(session: &Session, search: &Search, chunk: &[i64], limit: usize) -
 
 /// The jobs whose numbers are in `$1`: one place in an index for each that waits or is over, and all that run.
 fn chunk_of_jobs() -> String {
-    let open =
-        COLUMNS.replace("output", "NULL::bytea AS output").replace("finished_at", "NULL::timestamptz AS finished_at");
+    let open = COLUMNS
+        .replace("output", "NULL::bytea AS output")
+        .replace("finished_at", "NULL::timestamptz AS finished_at")
+        .replace("scheduled_at", "coalesce(due_at, scheduled_at) AS scheduled_at")
+        .replace("unique_key", "coalesce(unique_key, after_key) AS unique_key");
     let ended = COLUMNS
         .replace("lease_until", "NULL::timestamptz AS lease_until")
         .replace("cancel_requested", "false AS cancel_requested");

@@ -23,16 +23,20 @@ pub(crate) fn settle<'c>(session: &'c Session, done: &'c Vec<Settle>) -> BoxFutu
         open.sort_unstable_by_key(|n| done[*n].key.id);
         // A second settlement of one lease is refused.
         let mut answers = vec![Settled::Lost; done.len()];
+        let mut queues = Vec::new();
         if open.len() <= BATCH && done.iter().all(|done| done.then.is_empty()) {
-            end(session, done, &open, &mut answers).await?;
+            queues = end(session, done, &open, &mut answers).await?;
         } else {
             let all = async {
                 for open in open.chunks(BATCH) {
-                    end(session, done, open, &mut answers).await?;
+                    queues.extend(end(session, done, open, &mut answers).await?);
                 }
                 follow(session, done, &answers).await
             };
             session.transaction(all).await?;
+        }
+        if !queues.is_empty() {
+            session.shared.again_available(queues.iter().map(String::as_str));
         }
         Ok(answers)
     })
@@ -47,24 +51,32 @@ async fn follow(session: &Session, done: &[Settle], answers: &[Settled]) -> Resu
     insert::rows(session, &then).await.map(drop)
 }
 
-async fn end(session: &Session, done: &[Settle], open: &[usize], answers: &mut [Settled]) -> Result<(), Error> {
+/// Answers the queues of jobs that waited for the end of one of these.
+async fn end(
+    session: &Session,
+    done: &[Settle],
+    open: &[usize],
+    answers: &mut [Settled],
+) -> Result<Vec<String>, Error> {
     let given: Vec<&Settle> = open.iter().map(|n| &done[*n]).collect();
     let rows = Columns::of(&given).send(session).await?;
     for n in open {
         answers[*n] = Settled::Done;
     }
-    if rows.is_empty() {
-        return Ok(());
+    let (mut lost, mut queues) = (HashSet::new(), Vec::new());
+    for row in &rows {
+        match row.try_get(2)? {
+            Some(queue) => queues.push(queue),
+            None => _ = lost.insert((row.try_get::<_, Uuid>(0)?, row.try_get::<_, i64>(1)?)),
+        }
     }
-    let lost =
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<HashSet<(Uuid, i64)>, _>>()?;
     for n in open {
         let key = &done[*n].key;
         if lost.contains(&(*key.id.as_uuid(), key.fence.0.cast_signed())) {
             answers[*n] = Settled::Lost;
         }
     }
-    Ok(())
+    Ok(queues)
 }
 
 /// Settlements, column by column. A column of nothing is not sent.

@@ -77,6 +77,14 @@ async fn what_no_store_would_take_is_refused_by_the_function_with_what_it_takes(
             "without unique_scope",
         ),
         ("'k', '1', '{\"unique_key\": \"k\", \"on_conflict\": \"x\"}'", "unknown on_conflict \"x\"; use keep_first"),
+        (
+            "'k', '1', '{\"unique_key\": \"k\", \"on_conflict\": \"run_after\", \"unique_within_ms\": 1}'",
+            "only for the unique_scope",
+        ),
+        (
+            "'k', '1', '{\"unique_key\": \"k\", \"on_conflict\": \"run_after\", \"unique_scope\": \"kept\"}'",
+            "only for the unique_scope",
+        ),
         ("'k', '1', '{\"on_conflict\": \"replace_args\"}'", "need a unique_key"),
         ("'k', '1', '{\"headers\": [1]}'", "object of texts"),
         ("'k', '1', '{\"prio\": 1}'", "unknown option \"prio\"; use id, queue"),

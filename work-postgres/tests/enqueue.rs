@@ -4,9 +4,12 @@
 
 mod support;
 
+use std::time::Duration;
+
 use support::{Other, Place, complete, count, in_state, lease};
 use work_core::JobState;
-use work_core::store::Store;
+use work_core::store::{Lease, Settled, Store};
+use work_postgres::PostgresStore;
 
 /// The job that the call answers.
 async fn enqueue(other: &Other, args: &str, options: &str) -> String {
@@ -48,4 +51,82 @@ async fn the_latest_args_count_once_their_transaction_commits() {
     assert_eq!(leased[0].job.args, "3");
     assert_eq!(enqueue(&one, "5", latest).await, first);
     assert_eq!(in_state(&store, JobState::Running).await[0].job.args, "3");
+}
+
+const AFTER: &str = r#"{"unique_key": "k", "on_conflict": "run_after"}"#;
+
+/// Leases until there is something, as a runner does.
+async fn next(store: &PostgresStore) -> Lease {
+    for _ in 0..100 {
+        if let Some(lease) = lease(store, 1).await.jobs.pop() {
+            return lease;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("nothing was due for two seconds");
+}
+
+#[tokio::test]
+async fn a_job_that_is_joined_starts_after_the_transaction_that_joins_it() {
+    let place = Place::new();
+    let store = place.open().await;
+    let (one, two) = (place.other().await, place.other().await);
+    let first = enqueue(&one, "1", AFTER).await;
+    two.run("BEGIN").await.unwrap();
+    assert_eq!(enqueue(&two, "2", AFTER).await, first);
+    assert_eq!(enqueue(&one, "3", AFTER).await, first, "nobody waits for it");
+    assert!(lease(&store, 1).await.jobs.is_empty());
+    two.run("COMMIT").await.unwrap();
+    let running = next(&store).await;
+    let second = enqueue(&one, "4", AFTER).await;
+    assert_ne!(second, first);
+    two.run("BEGIN").await.unwrap();
+    assert_eq!(enqueue(&two, "5", AFTER).await, second);
+    let settled = tokio::time::timeout(Duration::from_secs(5), store.settle(vec![complete(&running)])).await;
+    assert_eq!(settled.unwrap().unwrap(), [Settled::Done], "who ends a job waits for no transaction of others");
+    assert!(lease(&store, 1).await.jobs.is_empty());
+    two.run("COMMIT").await.unwrap();
+    assert_eq!(next(&store).await.job.args, "4");
+}
+
+#[tokio::test]
+async fn a_job_that_waits_exists_exactly_if_its_transaction_commits() {
+    let place = Place::new();
+    let store = place.open().await;
+    let (one, two) = (place.other().await, place.other().await);
+    for (end, expected) in [("ROLLBACK", None), ("COMMIT", Some("2"))] {
+        enqueue(&one, "1", AFTER).await;
+        let running = next(&store).await;
+        two.run("BEGIN").await.unwrap();
+        enqueue(&two, "2", AFTER).await;
+        store.settle(vec![complete(&running)]).await.unwrap();
+        assert!(lease(&store, 1).await.jobs.is_empty());
+        two.run(end).await.unwrap();
+        match expected {
+            None => assert_eq!(count(&store, JobState::Available).await, 0),
+            Some(args) => assert_eq!(next(&store).await.job.args, args, "its holder has ended meanwhile"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_takes_the_key_of_a_holder_that_was_deleted_by_hand_holds_up_nobody() {
+    let place = Place::new();
+    let store = place.open().await;
+    let (one, two) = (place.other().await, place.other().await);
+    enqueue(&one, "1", AFTER).await;
+    next(&store).await;
+    enqueue(&one, "2", AFTER).await;
+    two.run("DELETE FROM work.jobs WHERE state = 'running'").await.unwrap();
+    two.run("BEGIN").await.unwrap();
+    enqueue(&two, "3", AFTER).await;
+    let leased = tokio::time::timeout(Duration::from_secs(2), lease(&store, 1)).await.unwrap();
+    assert!(leased.jobs.is_empty(), "nobody knows yet whose key it is");
+    store.rescue(10, 3).await.unwrap();
+    two.run("COMMIT").await.unwrap();
+    let third = next(&store).await;
+    assert_eq!(third.job.args, "3");
+    assert!(lease(&store, 1).await.jobs.is_empty());
+    store.settle(vec![complete(&third)]).await.unwrap();
+    assert_eq!(next(&store).await.job.args, "2");
 }

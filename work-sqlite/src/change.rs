@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use work_core::store::{CancelOutcome, ErrorRecord, GROUP_KIND, LeaseKey, Rescued};
 use work_core::{JobId, MAX_ATTEMPTS, Status};
 
+use crate::after::{go_on_after, go_on_all};
 use crate::settle::{Ended, end, give_up, record};
 use crate::store::Shared;
 
@@ -25,8 +26,10 @@ const CRASHED: &str = "UPDATE jobs SET crashes = ?2 WHERE seq = ?1";
 const TAKE_BACK: &str = "UPDATE jobs SET state = 'available', attempt = max(attempt - 1, 0), lease_until = NULL,
     progress = NULL, progress_at = NULL WHERE seq = ?1";
 
-const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499, finished_at = ?2
-    WHERE id = ?1 AND state = 'available'";
+/// One that waits for the holder of its key has its own again.
+const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499, finished_at = ?2,
+    unique_key = coalesce(unique_key, after_key), after_key = NULL, scheduled_at = coalesce(due_at, scheduled_at),
+    due_at = NULL WHERE id = ?1 AND state = 'available' RETURNING seq";
 
 const CANCEL_RUNNING: &str = "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND state = 'running'";
 
@@ -82,24 +85,26 @@ pub(crate) fn rescue(
         }
         record(connection, seq, Status::INTERNAL_ERROR, &error, now)?;
         if cancelled {
-            end(connection, seq, Ended::Cancelled, Status::CANCELLED, now)?;
+            end(connection, shared, seq, Ended::Cancelled, Status::CANCELLED)?;
         } else {
             connection.prepare_cached(TAKE_BACK)?.execute([seq])?;
             shared.made_available();
             rescued.available += 1;
         }
     }
+    go_on_all(connection, shared)?;
     Ok(rescued)
 }
 
 pub(crate) fn cancel(connection: &Connection, shared: &Shared, ids: &[JobId]) -> rusqlite::Result<Vec<CancelOutcome>> {
-    let now = shared.now();
-    ids.iter().map(|id| cancel_one(connection, *id, now)).collect()
+    ids.iter().map(|id| cancel_one(connection, shared, *id)).collect()
 }
 
-pub(crate) fn cancel_one(connection: &Connection, id: JobId, now: i64) -> rusqlite::Result<CancelOutcome> {
+pub(crate) fn cancel_one(connection: &Connection, shared: &Shared, id: JobId) -> rusqlite::Result<CancelOutcome> {
     let id = id.as_uuid().as_bytes().as_slice();
-    if connection.prepare_cached(CANCEL_WAITING)?.execute(params![id, now])? == 1 {
+    let mut cancel = connection.prepare_cached(CANCEL_WAITING)?;
+    if let Some(seq) = cancel.query_row(params![id, shared.now()], |row| row.get(0)).optional()? {
+        go_on_after(connection, shared, seq)?;
         return Ok(CancelOutcome::Cancelled);
     }
     if connection.prepare_cached(CANCEL_RUNNING)?.execute([id])? == 1 {

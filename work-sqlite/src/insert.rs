@@ -3,8 +3,11 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use work_core::store::{Inserted, NewJob};
-use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, OnConflict, Parts, StoreError, UniqueScope};
+use work_core::{
+    ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, OnConflict, Parts, StoreError, Unique, UniqueScope,
+};
 
+use crate::after::{hold_back, may_wait, next_of};
 use crate::row::{id_of, millis};
 use crate::store::Shared;
 
@@ -49,9 +52,17 @@ pub(crate) fn insert_rows(connection: &Connection, now: i64, jobs: &[NewJob]) ->
     let mut statement = connection.prepare_cached(INSERT)?;
     let mut answers = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let mut stored = insert_one(&mut statement, job, now)?;
-        if !stored && resolve(connection, job, now)? {
-            stored = insert_one(&mut statement, job, now)?;
+        let key = job.parts.unique.as_ref().map(Unique::key);
+        let mut stored = insert_one(&mut statement, job, key, now)?;
+        if !stored {
+            stored = match (resolve(connection, job, now)?, key) {
+                (Key::Free, _) => insert_one(&mut statement, job, key, now)?,
+                (Key::After, Some(key)) if insert_one(&mut statement, job, None, now)? => {
+                    hold_back(connection, connection.last_insert_rowid(), key)?;
+                    true
+                }
+                _ => false,
+            };
         }
         if stored && !job.parts.tags.is_empty() {
             insert_tags(connection, &job.parts)?;
@@ -61,24 +72,46 @@ pub(crate) fn insert_rows(connection: &Connection, now: i64, jobs: &[NewJob]) ->
     Ok(answers)
 }
 
-/// Deals with a key that is held. Answers whether it is free now.
-fn resolve(connection: &Connection, job: &NewJob, now: i64) -> rusqlite::Result<bool> {
-    let Some(unique) = &job.parts.unique else { return Ok(false) };
+/// How a job stands with a key that was held.
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    Held,
+    Free,
+    /// The job may wait until the holder has ended.
+    After,
+}
+
+/// Deals with a key that is held.
+fn resolve(connection: &Connection, job: &NewJob, now: i64) -> rusqlite::Result<Key> {
+    let Some(unique) = &job.parts.unique else { return Ok(Key::Held) };
     let id = job.parts.id.as_uuid().as_bytes().as_slice();
     if let Some(window) = unique.window() {
         let before = now.saturating_sub(whole_millis(window));
         if connection.prepare_cached(LET_GO)?.execute(params![unique.key(), id, before])? > 0 {
-            return Ok(true);
+            return Ok(Key::Free);
         }
     }
-    if unique.conflict() == OnConflict::ReplaceArgs {
-        connection.prepare_cached(REPLACE_ARGS)?.execute(params![unique.key(), id, text_or_bytes(&job.args)])?;
+    match unique.conflict() {
+        OnConflict::ReplaceArgs => {
+            connection.prepare_cached(REPLACE_ARGS)?.execute(params![unique.key(), id, text_or_bytes(&job.args)])?;
+        }
+        OnConflict::RunAfter
+            if may_wait(connection, unique.key(), job.parts.id)? && next_of(connection, unique.key())?.is_none() =>
+        {
+            return Ok(Key::After);
+        }
+        _ => {}
     }
-    Ok(false)
+    Ok(Key::Held)
 }
 
 /// Answers whether the job is new.
-fn insert_one(statement: &mut CachedStatement<'_>, job: &NewJob, now: i64) -> rusqlite::Result<bool> {
+fn insert_one(
+    statement: &mut CachedStatement<'_>,
+    job: &NewJob,
+    key: Option<&str>,
+    now: i64,
+) -> rusqlite::Result<bool> {
     let parts = &job.parts;
     let id = parts.id.as_uuid().as_bytes().as_slice();
     // The defaults of most jobs cost nothing.
@@ -99,7 +132,7 @@ fn insert_one(statement: &mut CachedStatement<'_>, job: &NewJob, now: i64) -> ru
         parts.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
         parts.timeout.map(whole_millis),
         parts.expires_at.map(millis),
-        parts.unique.as_ref().map(work_core::Unique::key),
+        key,
         scope,
         headers,
         tags_json(parts),
@@ -129,6 +162,11 @@ fn holder(connection: &Connection, job: &NewJob) -> rusqlite::Result<JobId> {
     match (same_id, &job.parts.unique) {
         (Some(found), _) => Ok(found),
         (None, Some(unique)) => {
+            if unique.conflict() == OnConflict::RunAfter
+                && let Some(next) = next_of(connection, unique.key())?
+            {
+                return Ok(next);
+            }
             connection.prepare_cached(BY_KEY)?.query_row([unique.key()], |row| id_of(row.get_ref(0)?))
         }
         (None, None) => Ok(job.parts.id),

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use work_core::store::{ErrorRecord, Fence, Lease, LeaseKey, Leased, Want};
 use work_core::{DEFAULT_MAX_ATTEMPTS, Queue, Status};
 
+use crate::after::NEVER;
 use crate::queues::at_work;
 use crate::row::{self, BadRow, COLUMNS, Stored, WIDTH, instant};
 use crate::settle::give_up;
@@ -15,7 +16,7 @@ const NEXT_LEVEL: &str = "SELECT min(priority) FROM jobs INDEXED BY jobs_ready
     WHERE state = 'available' AND queue = ?1 AND priority >= ?2";
 
 const NEXT_DUE: &str = "SELECT scheduled_at FROM jobs INDEXED BY jobs_ready
-    WHERE state = 'available' AND queue = ?1 AND priority = ?2 ORDER BY scheduled_at LIMIT 1";
+    WHERE state = 'available' AND queue = ?1 AND priority = ?2 AND scheduled_at < ?3 ORDER BY scheduled_at LIMIT 1";
 
 fn lease_sql() -> String {
     format!(
@@ -153,8 +154,8 @@ pub(crate) fn first_due(connection: &Connection, queue: &Queue) -> rusqlite::Res
         let Some(level) = next_level(connection, queue, least)? else { break };
         from = level.checked_add(1);
         let mut statement = connection.prepare_cached(NEXT_DUE)?;
-        let at = statement.query_row(params![queue.as_str(), level], |row| row.get(0))?;
-        earliest = earlier(earliest, Some(at));
+        let at = statement.query_row(params![queue.as_str(), level, NEVER], |row| row.get(0)).optional()?;
+        earliest = earlier(earliest, at);
     }
     Ok(earliest)
 }

@@ -5,11 +5,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 use work_core::JobId;
 use work_core::store::{CancelOutcome, Change, DeleteOutcome};
 
+use crate::after::{go_on, text};
 use crate::change::{cancel_one, retry};
 use crate::insert::text_or_bytes;
 use crate::store::Shared;
 
-const RUN_NOW: &str = "UPDATE jobs SET scheduled_at = min(scheduled_at, ?2) WHERE id = ?1 AND state = 'available'";
+/// One that waits for another job goes on doing so, and is due then.
+const RUN_NOW: &str = "UPDATE jobs SET due_at = min(due_at, ?2),
+    scheduled_at = CASE WHEN after_key IS NULL THEN min(scheduled_at, ?2) ELSE scheduled_at END
+    WHERE id = ?1 AND state = 'available'";
 
 const EDIT: &str = "UPDATE jobs SET args = ?2 WHERE id = ?1 AND state <> 'running'";
 
@@ -27,18 +31,24 @@ pub(crate) fn edit(connection: &Connection, _: &Shared, (id, args): &(JobId, Byt
     Ok(connection.prepare_cached(EDIT)?.execute(params![id, text_or_bytes(args)])? == 1)
 }
 
-pub(crate) fn delete(connection: &Connection, _: &Shared, ids: &[JobId]) -> rusqlite::Result<Vec<DeleteOutcome>> {
-    ids.iter().map(|id| delete_one(connection, *id)).collect()
+pub(crate) fn delete(connection: &Connection, shared: &Shared, ids: &[JobId]) -> rusqlite::Result<Vec<DeleteOutcome>> {
+    ids.iter().map(|id| delete_one(connection, shared, *id)).collect()
 }
 
-fn delete_one(connection: &Connection, id: JobId) -> rusqlite::Result<DeleteOutcome> {
+fn delete_one(connection: &Connection, shared: &Shared, id: JobId) -> rusqlite::Result<DeleteOutcome> {
     let id = id.as_uuid().as_bytes().as_slice();
-    let mut find = connection.prepare_cached("SELECT seq, state = 'running' FROM jobs WHERE id = ?1")?;
-    match find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()? {
-        None => Ok(DeleteOutcome::NotFound),
-        Some((_, true)) => Ok(DeleteOutcome::Running),
-        Some((seq, false)) => delete_row(connection, seq).map(|()| DeleteOutcome::Deleted),
+    let mut find = connection.prepare_cached("SELECT seq, state = 'running', unique_key FROM jobs WHERE id = ?1")?;
+    let found = find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get_ref(2).map(text)?))).optional()?;
+    let (seq, key): (i64, Option<String>) = match found {
+        None => return Ok(DeleteOutcome::NotFound),
+        Some((_, true, _)) => return Ok(DeleteOutcome::Running),
+        Some((seq, false, key)) => (seq, key),
+    };
+    delete_row(connection, seq)?;
+    if let Some(key) = key {
+        go_on(connection, shared, &key)?;
     }
+    Ok(DeleteOutcome::Deleted)
 }
 
 /// With all that is known of it, also where the connection does not follow references.
@@ -59,13 +69,12 @@ pub(crate) fn change(
     shared: &Shared,
     (change, ids): &(Change, Vec<JobId>),
 ) -> rusqlite::Result<u64> {
-    let now = shared.now();
     let mut changed = 0;
     for id in ids {
         let done = match change {
             Change::Retry => retry(connection, shared, id)?,
-            Change::Cancel => CancelOutcome::is_change(cancel_one(connection, *id, now)?),
-            Change::Delete => delete_one(connection, *id)? == DeleteOutcome::Deleted,
+            Change::Cancel => CancelOutcome::is_change(cancel_one(connection, shared, *id)?),
+            Change::Delete => delete_one(connection, shared, *id)? == DeleteOutcome::Deleted,
         };
         changed += u64::from(done);
     }

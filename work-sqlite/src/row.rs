@@ -12,8 +12,8 @@ use work_core::{Job, JobId, Kind, Parts, Queue, Unique};
 
 /// The columns that [`job`] reads, from the second one on; the first is `seq`.
 pub(crate) const COLUMNS: &str =
-    "seq, id, kind, args, queue, priority, scheduled_at, created_at, attempt, max_attempts,
-    fence, timeout_ms, expires_at, unique_key, unique_scope, headers, tags";
+    "seq, id, kind, args, queue, priority, coalesce(due_at, scheduled_at), created_at, attempt, max_attempts,
+    fence, timeout_ms, expires_at, coalesce(unique_key, after_key), unique_scope, headers, tags";
 
 /// The number of columns in [`COLUMNS`].
 pub(crate) const WIDTH: usize = 17;

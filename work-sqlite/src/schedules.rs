@@ -87,7 +87,7 @@ fn fire_one(connection: &Connection, shared: &Shared, due: &Firing) -> rusqlite:
     if let Some((id, true)) = last.transpose()? {
         match overlap {
             Overlap::Allow => {}
-            Overlap::Cancel => _ = cancel_one(connection, id, shared.now())?,
+            Overlap::Cancel => _ = cancel_one(connection, shared, id)?,
             _ => return Ok(Fired::Done(Vec::new())),
         }
     }

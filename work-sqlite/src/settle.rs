@@ -2,6 +2,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use work_core::store::{ErrorRecord, Settle, Settled, Settlement, on_error_job};
 use work_core::{Kind, Parts, Queue, Status};
 
+use crate::after::{go_on_after, somebody_waits};
 use crate::insert::{insert, text_or_bytes};
 use crate::row::{id_of, millis};
 use crate::store::Shared;
@@ -32,7 +33,11 @@ pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) 
         end: connection.prepare_cached(END)?,
         again: connection.prepare_cached(AGAIN)?,
     };
-    done.iter().map(|done| settling.settle(done)).collect()
+    let answers: Vec<Settled> = done.iter().map(|done| settling.settle(done)).collect::<Result<_, _>>()?;
+    if somebody_waits(connection)? {
+        done.iter().try_for_each(|done| go_on_after(connection, shared, done.key.row))?;
+    }
+    Ok(answers)
 }
 
 /// The statements are looked up once for a batch: for one row, the look-up would cost as much as the change.
@@ -98,8 +103,15 @@ impl Ended {
 }
 
 /// Ends a row that nobody holds.
-pub(crate) fn end(connection: &Connection, seq: i64, state: Ended, status: Status, now: i64) -> rusqlite::Result<()> {
-    connection.prepare_cached(END_ROW)?.execute(params![seq, state.name(), status.code(), now]).map(drop)
+pub(crate) fn end(
+    connection: &Connection,
+    shared: &Shared,
+    seq: i64,
+    state: Ended,
+    status: Status,
+) -> rusqlite::Result<()> {
+    connection.prepare_cached(END_ROW)?.execute(params![seq, state.name(), status.code(), shared.now()])?;
+    go_on_after(connection, shared, seq)
 }
 
 /// Makes a dead letter of a row whose runner does not say so itself.
@@ -112,7 +124,7 @@ pub(crate) fn give_up(
 ) -> rusqlite::Result<()> {
     let now = shared.now();
     record(connection, seq, status, error, now)?;
-    end(connection, seq, Ended::Discarded, status, now)?;
+    end(connection, shared, seq, Ended::Discarded, status)?;
     // Most jobs have no headers, and no on-error job.
     let mut look = connection.prepare_cached(
         "SELECT id, kind, headers, attempt FROM jobs WHERE seq = ?1 AND headers LIKE '%work.on-error%'",

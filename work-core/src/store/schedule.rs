@@ -141,6 +141,8 @@ struct Options {
     unique_within_ms: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unique_replaces_args: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unique_runs_after: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -160,6 +162,7 @@ pub fn options_to_json(parts: &Parts) -> String {
         unique_while_kept: parts.unique.as_ref().is_some_and(|unique| unique.scope() == UniqueScope::WhileKept),
         unique_within_ms: parts.unique.as_ref().and_then(Unique::window).map(millis),
         unique_replaces_args: parts.unique.as_ref().is_some_and(|unique| unique.conflict() == OnConflict::ReplaceArgs),
+        unique_runs_after: parts.unique.as_ref().is_some_and(|unique| unique.conflict() == OnConflict::RunAfter),
         headers: parts.headers.clone(),
         tags: parts.tags.clone(),
     };
@@ -178,7 +181,11 @@ pub fn options_from_json(parts: &mut Parts, json: &str) {
         let unique = if options.unique_while_kept { Unique::while_kept(key) } else { Unique::new(key) };
         let window = options.unique_within_ms.map(Duration::from_millis);
         let unique = window.map_or(unique.clone(), |window| unique.within(window));
-        if options.unique_replaces_args { unique.on_conflict(OnConflict::ReplaceArgs) } else { unique }
+        match (options.unique_replaces_args, options.unique_runs_after) {
+            (true, _) => unique.on_conflict(OnConflict::ReplaceArgs),
+            (_, true) => unique.on_conflict(OnConflict::RunAfter),
+            _ => unique,
+        }
     };
     read.unique = options.unique_key.map(unique);
     read.headers = options.headers;
@@ -200,6 +207,9 @@ mod tests {
         let (mut read, within) = (Parts::new(JobId::new(), "k".into(), "q".into()), job.clone().unique(window));
         options_from_json(&mut read, &options_to_json(within.parts()));
         assert_eq!(read.unique, within.parts().unique);
+        let after = job.clone().unique(Unique::new("u").on_conflict(OnConflict::RunAfter));
+        options_from_json(&mut read, &options_to_json(after.parts()));
+        assert_eq!(read.unique, after.parts().unique);
         options_from_json(&mut read, &options_to_json(job.parts()));
         assert_eq!((read.priority, read.max_attempts, read.timeout), (2, Some(3), Some(Duration::from_millis(1500))));
         assert_eq!(

@@ -61,3 +61,7 @@ CREATE TABLE work.schedules (
     last_slot timestamptz,
     last_job uuid
 );
+
+-- The key whose holder has to end first. Such a job has no `unique_key`, is due at infinity, and after the holder at `due_at`.
+ALTER TABLE work.jobs ADD COLUMN after_key text COLLATE "C", ADD COLUMN due_at timestamptz;
+CREATE UNIQUE INDEX jobs_after ON work.jobs (after_key) WHERE after_key IS NOT NULL;

@@ -53,3 +53,9 @@ CREATE TABLE schedules (
     last_slot INTEGER,
     last_job BLOB
 ) STRICT, WITHOUT ROWID;
+
+-- The key whose holder has to end first. Such a job has no `unique_key`, is due at 9223372036854775807, and after the holder
+-- at `due_at`.
+ALTER TABLE jobs ADD COLUMN after_key TEXT;
+ALTER TABLE jobs ADD COLUMN due_at INTEGER;
+CREATE UNIQUE INDEX jobs_after ON jobs (after_key) WHERE after_key IS NOT NULL;

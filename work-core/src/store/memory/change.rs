@@ -28,6 +28,12 @@ impl Table {
     pub(super) fn run_now(&mut self, id: JobId, now: DateTime<Utc>) -> bool {
         let Some((seq, row)) = self.find(id) else { return false };
         let place = row.place(seq);
+        let comes_after = self.comes_after(seq);
+        let Some(row) = self.rows.get_mut(&seq) else { return false };
+        if comes_after {
+            row.stored.job.parts.scheduled_at = Some(row.due().min(now));
+            return true;
+        }
         if row.stored.state != JobState::Available || row.due() <= now {
             return row.stored.state == JobState::Available;
         }
@@ -52,9 +58,8 @@ impl Table {
         let place = row.place(seq);
         self.ready.remove(&place);
         self.by_id.remove(&id);
-        let unique = self.rows.remove(&seq).and_then(|row| row.stored.job.parts.unique);
-        if let Some(unique) = unique.filter(|unique| self.by_key.get(unique.key()) == Some(&seq)) {
-            self.by_key.remove(unique.key());
+        if let Some(unique) = self.rows.remove(&seq).and_then(|row| row.stored.job.parts.unique) {
+            self.let_go(seq, &unique);
         }
         DeleteOutcome::Deleted
     }

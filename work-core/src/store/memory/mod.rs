@@ -1,4 +1,5 @@
 mod change;
+mod keys;
 mod operate;
 mod schedules;
 mod table;

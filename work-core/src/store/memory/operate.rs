@@ -15,10 +15,11 @@ impl Table {
         for queue in drained.chain(self.paused.keys().cloned()) {
             info(&mut queues, &queue).paused_at = self.paused.get(&queue).copied();
         }
-        for row in self.rows.values().filter(|row| row.stored.state != JobState::Completed) {
+        for (seq, row) in self.rows.iter().filter(|(_, row)| row.stored.state != JobState::Completed) {
             let info = info(&mut queues, &row.stored.job.parts.queue);
             *info.counts.0.entry(row.stored.state).or_default() += 1;
-            let waits = (now - row.due()).to_std().ok().filter(|_| row.stored.state == JobState::Available);
+            let ready = row.stored.state == JobState::Available && !self.comes_after(*seq);
+            let waits = (now - row.due()).to_std().ok().filter(|_| ready);
             info.oldest_ready_for = info.oldest_ready_for.max(waits);
         }
         queues.into_values().collect()

@@ -2,18 +2,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
+use super::keys::Claim;
 use crate::clock::later;
 use crate::store::{
     AttemptRecord, CancelOutcome, ErrorRecord, Fence, GROUP_KIND, Inserted, Lease, LeaseKey, NewJob, Rescued, Settle,
     Settled, Settlement, StoredJob, StoredSchedule, Want, WorkerInfo, on_error_job,
 };
-use crate::{JobId, JobState, OnConflict, Queue, RetryPolicy, Status, Unique, UniqueScope};
+use crate::{JobId, JobState, Queue, RetryPolicy, Status, UniqueScope};
 
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) rows: BTreeMap<i64, Row>,
     pub(super) by_id: HashMap<JobId, i64>,
     pub(super) by_key: HashMap<String, i64>,
+    /// Jobs that wait until the holder of their key has ended. They are in no other map of what waits.
+    pub(super) after: HashMap<String, i64>,
     /// What can be leased, in the order to do it.
     pub(super) ready: BTreeSet<(Queue, u8, DateTime<Utc>, i64)>,
     leases: BTreeSet<(DateTime<Utc>, i64)>,
@@ -44,12 +47,6 @@ impl Row {
     }
 }
 
-/// True if the job has ended, and no longer holds its key for a job with this window.
-fn is_over(stored: &StoredJob, unique: &Unique, now: DateTime<Utc>) -> bool {
-    let over = |window| later(stored.created_at, window) <= now;
-    stored.state.is_terminal() && unique.window().is_some_and(over)
-}
-
 impl Table {
     pub(super) fn insert(&mut self, job: NewJob, now: DateTime<Utc>) -> Inserted {
         let id = job.parts.id;
@@ -57,22 +54,19 @@ impl Table {
             return Inserted::Duplicate(id);
         }
         let seq = self.rows.last_key_value().map_or(1, |(seq, _)| seq + 1);
-        if let Some(unique) = &job.parts.unique {
-            let holder = self.by_key.get(unique.key()).and_then(|seq| self.rows.get_mut(seq));
-            if let Some(Row { stored, .. }) = holder.filter(|row| !is_over(&row.stored, unique, now)) {
-                if unique.conflict() == OnConflict::ReplaceArgs && stored.state == JobState::Available {
-                    stored.job.args = job.args;
-                }
-                return Inserted::Duplicate(stored.job.parts.id);
-            }
-            self.by_key.insert(unique.key().to_owned(), seq);
+        let claim = job.parts.unique.as_ref().map_or(Claim::Holds, |unique| self.claim(seq, unique, &job, now));
+        if let Claim::HeldBy(holder) = claim {
+            return Inserted::Duplicate(holder);
         }
         let scheduled_at = job.parts.scheduled_at.unwrap_or(now);
         let mut stored = StoredJob::new(job, now);
         stored.job.parts.max_attempts.get_or_insert(crate::DEFAULT_MAX_ATTEMPTS);
+        stored.job.parts.scheduled_at = Some(scheduled_at);
         self.by_id.insert(id, seq);
         self.rows.insert(seq, Row { stored, fence: 0, until: now });
-        self.make_available(seq, scheduled_at);
+        if claim == Claim::Holds {
+            self.make_available(seq, scheduled_at);
+        }
         Inserted::New(id)
     }
 
@@ -100,14 +94,15 @@ impl Table {
         self.leases.remove(&(row.until, seq));
         self.stopping.remove(&seq);
         self.ready.remove(&row.place(seq));
-        if let Some(unique) = parts.unique.as_ref().filter(|u| u.scope() == UniqueScope::WhileActive) {
-            self.by_key.remove(unique.key());
-        }
+        let unique = parts.unique.as_ref().filter(|unique| unique.scope() == UniqueScope::WhileActive).cloned();
         row.stored.state = state;
         row.stored.status = Some(status);
         row.stored.finished_at = Some(now);
         row.stored.lease_until = None;
         row.stored.stopping = false;
+        if let Some(unique) = unique {
+            self.let_go(seq, &unique);
+        }
     }
 
     /// Makes a dead letter of a job whose runner does not say so itself.

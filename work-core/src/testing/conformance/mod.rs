@@ -15,6 +15,7 @@
 //! # fn main() {}
 //! ```
 
+pub mod after;
 pub mod compose;
 pub mod group;
 pub mod insert;
@@ -67,6 +68,14 @@ macro_rules! conformance {
                 args_come_back_byte_for_byte,
                 empty_batches_do_nothing,
                 ten_thousand_jobs_fit_in_one_batch,
+            ]
+            after: [
+                one_job_waits_for_the_running_holder_of_its_key,
+                a_job_waits_through_the_retries_and_crashes_of_the_holder,
+                a_job_runs_after_a_holder_that_ends_in_any_way,
+                a_job_that_waits_for_a_holder_can_be_dealt_with,
+                a_key_that_is_kept_has_no_next_job,
+                whatever_was_there_when_a_job_was_inserted_is_seen_by_a_run,
             ]
             lease: [
                 each_job_is_leased_once_among_16_leasers,

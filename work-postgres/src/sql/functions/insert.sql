@@ -10,7 +10,8 @@ $$;
 
 -- Keeps new jobs. Answers only for those that are not stored, since a job with their id or unique key is there already:
 -- their place in the list, from 1, and that job. `_windows` are milliseconds. `_ways`, where another job holds the key: 0 it
--- stays, 1 it gets the new args if it waits.
+-- stays, 1 it gets the new args if it waits, 2 the new job waits until it has ended, if it runs. Who joins a job that waits
+-- holds it back until the end of the transaction, so that what the transaction does is seen by it.
 CREATE OR REPLACE FUNCTION work.insert_jobs(
     _ids uuid[], _kinds text[], _args bytea[], _queues text[], _priorities smallint[], _scheduled timestamptz[],
     _max_attempts integer[], _timeouts bigint[], _expires timestamptz[], _keys text[], _scopes smallint[],
@@ -89,7 +90,32 @@ BEGIN
                 UPDATE work.jobs j SET args = _args[_place] WHERE j.unique_key = _keys[_place] AND j.state = 'available'
                 RETURNING j.id INTO _holder;
             END IF;
-            IF _holder IS NULL THEN
+            IF _holder IS NULL AND _ways[_place] = 2 THEN
+                SELECT j.id INTO _holder FROM work.jobs j WHERE j.after_key = _keys[_place] FOR SHARE;
+                IF _holder IS NULL THEN
+                    -- Waits for who leases it just now, and then finds none.
+                    SELECT j.id INTO _holder FROM work.jobs j
+                    WHERE j.unique_key = _keys[_place] AND j.state = 'available' FOR SHARE;
+                END IF;
+                IF _holder IS NULL THEN
+                    INSERT INTO work.jobs (seq, id, kind, args, queue, priority, scheduled_at, due_at, created_at,
+                        max_attempts, timeout_ms, expires_at, after_key, unique_scope, headers, tags)
+                    SELECT _seqs[_place], _ids[_place], _kinds[_place], _args[_place],
+                        coalesce(_queues[_place], 'default'), coalesce(_priorities[_place], 5), 'infinity',
+                        coalesce(_scheduled[_place], _t), _t, coalesce(_max_attempts[_place], 25), _timeouts[_place],
+                        _expires[_place], _keys[_place], _scopes[_place], _headers[_place], _tags[_place]
+                    FROM work.jobs h
+                    WHERE h.unique_key = _keys[_place] AND h.lease_until IS NOT NULL AND h.unique_scope = 1
+                    ON CONFLICT DO NOTHING;
+                    IF FOUND THEN
+                        _open := array_remove(_open, _place);
+                        CONTINUE;
+                    END IF;
+                    -- A key that is kept has no next job.
+                    SELECT j.id INTO _holder FROM work.jobs j
+                    WHERE j.unique_key = _keys[_place] AND j.unique_scope IS DISTINCT FROM 1;
+                END IF;
+            ELSIF _holder IS NULL THEN
                 SELECT j.id INTO _holder FROM work.jobs j WHERE j.unique_key = _keys[_place];
             END IF;
             IF _holder IS NULL THEN
@@ -120,8 +146,8 @@ END $$;
 -- Enqueues a job in the transaction of the caller, and answers its id, or that of the job that holds its unique key.
 --
 -- `args` is JSON text. `options` may have: id, queue, priority, max_attempts, timeout_ms, scheduled_at, delay_ms,
--- expires_at, unique_key, unique_scope ('active' or 'kept'), unique_within_ms instead of it, on_conflict ('keep_first' or
--- 'replace_args'), headers, tags, notify.
+-- expires_at, unique_key, unique_scope ('active' or 'kept'), unique_within_ms instead of it, on_conflict ('keep_first',
+-- 'replace_args' or 'run_after'), headers, tags, notify.
 CREATE OR REPLACE FUNCTION work.enqueue(kind text, args text DEFAULT 'null', options jsonb DEFAULT '{}') RETURNS uuid
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -135,7 +161,8 @@ DECLARE
     _keyed boolean := options ? 'unique_key';
     _scope text := coalesce(options->>'unique_scope', 'active');
     _window bigint := (options->>'unique_within_ms')::bigint;
-    _way integer := array_position(ARRAY['keep_first', 'replace_args'], coalesce(options->>'on_conflict', 'keep_first')) - 1;
+    _way integer := array_position(ARRAY['keep_first', 'replace_args', 'run_after'],
+        coalesce(options->>'on_conflict', 'keep_first')) - 1;
     _at timestamptz := coalesce((options->>'scheduled_at')::timestamptz,
         clock_timestamp() + (options->>'delay_ms')::bigint * interval '1 millisecond');
     _holder uuid;
@@ -171,8 +198,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF _way IS NULL THEN
-        RAISE EXCEPTION 'unknown on_conflict %; use keep_first or replace_args',
+        RAISE EXCEPTION 'unknown on_conflict %; use keep_first, replace_args or run_after',
             to_json(left(options->>'on_conflict', 80)) USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF _way = 2 AND (_scope <> 'active' OR _window IS NOT NULL) THEN
+        RAISE EXCEPTION 'on_conflict run_after is only for the unique_scope active'
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF NOT _keyed AND options ?| ARRAY['unique_scope', 'unique_within_ms', 'on_conflict'] THEN
         RAISE EXCEPTION 'unique_scope, unique_within_ms and on_conflict need a unique_key'

@@ -53,11 +53,13 @@ AS $$
     SELECT queue FROM back
 $$;
 
--- Makes a job that waits due now, and answers its queue.
+-- Makes a job that waits due now, and answers its queue. One that waits for the holder of its key is due when that has ended.
 CREATE OR REPLACE FUNCTION work.run_now(_id uuid, _now timestamptz) RETURNS SETOF text LANGUAGE sql
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
-    UPDATE work.jobs SET scheduled_at = least(scheduled_at, coalesce(_now, clock_timestamp()))
+    UPDATE work.jobs SET due_at = CASE WHEN due_at IS NOT NULL THEN least(due_at, coalesce(_now, clock_timestamp())) END,
+        scheduled_at = CASE WHEN after_key IS NULL THEN least(scheduled_at, coalesce(_now, clock_timestamp()))
+            ELSE scheduled_at END
     WHERE id = _id AND state = 'available' RETURNING queue
 $$;
 
@@ -90,6 +92,7 @@ DECLARE
     _id uuid;
     _state text;
     _seq bigint;
+    _key text;
     _seqs bigint[] := '{}';
     _gone uuid[] := '{}';
 BEGIN
@@ -98,7 +101,10 @@ BEGIN
         FOR _try IN 1..3 LOOP
             SELECT j.state, j.seq INTO _state, _seq FROM work.jobs j WHERE j.id = _id FOR UPDATE;
             IF _state = 'available' THEN
-                DELETE FROM work.jobs j WHERE j.id = _id;
+                DELETE FROM work.jobs j WHERE j.id = _id RETURNING j.unique_key INTO _key;
+                IF _key IS NOT NULL THEN
+                    PERFORM work.go_on(ARRAY[_key]);
+                END IF;
                 answer := 0;
             ELSIF _state = 'running' THEN
                 answer := 1;
@@ -212,9 +218,10 @@ $$;
 
 -- Every job, for people to look at. Those that wait and those that run apart, since each have an index.
 CREATE OR REPLACE VIEW work.all_jobs AS
-    SELECT seq, id, state, queue, kind, priority, scheduled_at, created_at, NULL::timestamptz AS finished_at, attempt,
-        max_attempts, crashes, status, worker, lease_until, cancel_requested, progress, progress_at, fence, timeout_ms,
-        expires_at, unique_key, unique_scope, headers, tags, args, NULL::bytea AS output
+    SELECT seq, id, state, queue, kind, priority, coalesce(due_at, scheduled_at) AS scheduled_at, created_at,
+        NULL::timestamptz AS finished_at, attempt, max_attempts, crashes, status, worker, lease_until, cancel_requested,
+        progress, progress_at, fence, timeout_ms, expires_at, coalesce(unique_key, after_key) AS unique_key, unique_scope,
+        headers, tags, args, NULL::bytea AS output
     FROM work.jobs WHERE state = 'available'
     UNION ALL
     SELECT seq, id, state, queue, kind, priority, scheduled_at, created_at, NULL, attempt,

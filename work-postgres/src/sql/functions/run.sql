@@ -65,12 +65,20 @@ BEGIN
         _floor_queue := NULL;
     END LOOP;
     IF _left > 0 THEN
+        -- Who waits for a holder that is gone, but was being joined or inserted when that ended.
+        IF EXISTS (SELECT FROM work.jobs j WHERE j.after_key IS NOT NULL) AND EXISTS (SELECT FROM work.go_on(NULL)) THEN
+            scheduled_at := _t;
+            lease_until := _t;
+            RETURN NEXT;
+            RETURN;
+        END IF;
         lease_until := _t;
         -- What is due already is being taken by somebody else.
         SELECT min(next.at) INTO scheduled_at FROM unnest(_queues) AS q CROSS JOIN generate_series(0, 9) AS p
         CROSS JOIN LATERAL (
             SELECT j.scheduled_at AS at FROM work.jobs j
-            WHERE j.state = 'available' AND j.queue = q AND j.priority = p AND j.scheduled_at > _t
+            WHERE j.state = 'available' AND j.queue = q AND j.priority = p
+                AND j.scheduled_at > _t AND j.scheduled_at < 'infinity'
             ORDER BY j.scheduled_at, j.seq LIMIT 1
         ) AS next;
         IF scheduled_at IS NOT NULL THEN
@@ -79,18 +87,20 @@ BEGIN
     END IF;
 END $$;
 
--- Ends attempts whose lease is current, and answers the others. `_ends`: 0 completed, 1 discarded, 2 cancelled, 3 again,
+-- Ends attempts whose lease is current, and answers the others, and then the queues of jobs that may start after those that
+-- have ended. `_ends`: 0 completed, 1 discarded, 2 cancelled, 3 again,
 -- 4 again and the attempt is given back. A list in which every entry would be null may be null.
 CREATE OR REPLACE FUNCTION work.settle(
     _ids uuid[], _fences bigint[], _ends smallint[], _statuses smallint[], _outputs bytea[], _ats timestamptz[],
     _messages text[], _backtraces text[], _now timestamptz
-) RETURNS TABLE (id uuid, fence bigint) LANGUAGE plpgsql
+) RETURNS TABLE (id uuid, fence bigint, queue text) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
     _t timestamptz := coalesce(_now, clock_timestamp());
+    _keys text[];
     _done uuid[];
     _again uuid[];
 BEGIN
@@ -116,7 +126,10 @@ BEGIN
         INSERT INTO work.attempts (job, attempt, status, message, backtrace, at)
         SELECT id, greatest(attempt, 0), ended_with, message, backtrace, _t FROM ended WHERE message IS NOT NULL
     )
-    SELECT array_agg(id) INTO _done FROM ended;
+    SELECT array_agg(id), array_agg(unique_key) FILTER (WHERE unique_key IS NOT NULL) INTO _done, _keys FROM ended;
+    IF _keys IS NOT NULL THEN
+        RETURN QUERY SELECT NULL::uuid, NULL::bigint, g.queue FROM work.go_on(_keys) AS g;
+    END IF;
     IF _ats IS NOT NULL THEN
         WITH given AS MATERIALIZED (
             SELECT * FROM unnest(_ids, _fences, _ends, _statuses, _ats, _messages, _backtraces)
@@ -135,7 +148,7 @@ BEGIN
         _done := _done || _again;
     END IF;
     IF coalesce(cardinality(_done), 0) < cardinality(_ids) THEN
-        RETURN QUERY SELECT d.id, d.fence FROM unnest(_ids, _fences) AS d (id, fence)
+        RETURN QUERY SELECT d.id, d.fence, NULL::text FROM unnest(_ids, _fences) AS d (id, fence)
             WHERE d.id <> ALL (coalesce(_done, '{}'))
                 -- One id twice, with two fences: only the current one is done.
                 OR NOT EXISTS (SELECT FROM work.history h WHERE h.id = d.id AND h.fence = d.fence)
@@ -143,26 +156,73 @@ BEGIN
     END IF;
 END $$;
 
--- Ends jobs, whoever holds them: the caller has locked them. Answers those that may want a job to be made of it.
+-- Ends jobs, whoever holds them: the caller has locked them. Answers those that may want a job to be made of it. One that
+-- waited for the holder of its key has its own again.
 CREATE OR REPLACE FUNCTION work.finish(_ids uuid[], _state text, _status smallint, _now timestamptz)
 RETURNS TABLE (id uuid, kind text, headers text, attempt integer) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    _keys text[];
 BEGIN
+    SELECT array_agg(j.unique_key) INTO _keys FROM work.jobs j JOIN unnest(_ids) AS d (id) ON d.id = j.id
+    WHERE j.unique_key IS NOT NULL;
     RETURN QUERY WITH ended AS MATERIALIZED (
         DELETE FROM work.jobs j USING unnest(_ids) AS d (id) WHERE j.id = d.id RETURNING j.*
     ), kept AS (
         INSERT INTO work.history (seq, scheduled_at, created_at, finished_at, fence, id, attempt, max_attempts, crashes,
             priority, unique_scope, status, state, queue, kind, expires_at, timeout_ms, unique_key, headers, args,
             worker, progress, progress_at, tags)
-        SELECT seq, scheduled_at, created_at, _now, fence, id, attempt, max_attempts, crashes,
-            priority, unique_scope, _status, _state, queue, kind, expires_at, timeout_ms, unique_key, headers, args,
-            worker, progress, progress_at, tags
+        SELECT seq, coalesce(due_at, scheduled_at), created_at, _now, fence, id, attempt, max_attempts, crashes,
+            priority, unique_scope, _status, _state, queue, kind, expires_at, timeout_ms, coalesce(unique_key, after_key),
+            headers, args, worker, progress, progress_at, tags
         FROM ended
     )
     SELECT id, left(kind, 100), headers, greatest(attempt, 0) FROM ended WHERE headers LIKE '%.on-error%';
+    IF _keys IS NOT NULL THEN
+        PERFORM work.go_on(_keys);
+    END IF;
+END $$;
+
+-- Lets go on who waits for the holders of these keys, or of any, as far as those have ended, and answers their queues. Who
+-- is being joined just now is found by a later call of `lease` or `rescue`: nobody waits here for a transaction of others.
+CREATE OR REPLACE FUNCTION work.go_on(_keys text[]) RETURNS TABLE (queue text) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET lock_timeout = '10ms'
+AS $$
+#variable_conflict use_column
+DECLARE
+    _ids uuid[];
+    _id uuid;
+BEGIN
+    IF _keys IS NULL THEN
+        SELECT array_agg(w.id) INTO _ids FROM (
+            SELECT j.id FROM work.jobs j WHERE j.after_key IS NOT NULL
+                AND NOT EXISTS (SELECT FROM work.jobs h WHERE h.unique_key = j.after_key)
+            LIMIT 100 FOR UPDATE OF j SKIP LOCKED
+        ) AS w;
+    ELSE
+        SELECT array_agg(w.id) INTO _ids FROM (
+            SELECT j.id FROM unnest(_keys) AS k (key) JOIN work.jobs j ON j.after_key = k.key AND j.after_key IS NOT NULL
+            ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
+        ) AS w;
+    END IF;
+    FOREACH _id IN ARRAY coalesce(_ids, '{}') LOOP
+        -- Somebody may be inserting a job of this key, and then it is that one's.
+        BEGIN
+            RETURN QUERY UPDATE work.jobs w
+                SET unique_key = w.after_key, after_key = NULL, scheduled_at = w.due_at, due_at = NULL
+                WHERE w.id = _id AND NOT EXISTS (SELECT FROM work.jobs h WHERE h.unique_key = w.after_key)
+                RETURNING w.queue;
+        EXCEPTION
+            WHEN unique_violation THEN
+                NULL;
+            WHEN lock_not_available THEN
+                EXIT;
+        END;
+    END LOOP;
 END $$;
 
 -- Keeps leased rows that are no jobs as dead letters; they had no attempt. Answers those that may want a job to be made.
@@ -243,6 +303,7 @@ BEGIN
             progress_at = NULL, attempt = greatest(j.attempt, 1) - 1
         FROM unnest(_back) AS d (id) WHERE j.id = d.id
         RETURNING j.queue, NULL::uuid, NULL::text, NULL::text, NULL::integer;
+    PERFORM work.go_on(NULL);
 END $$;
 
 -- Notes the progress of leases that are current.
