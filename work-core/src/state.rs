@@ -12,7 +12,8 @@ use std::str::FromStr;
 /// ```
 ///
 /// "Scheduled" and "retryable" are views of available: due later, and due again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum JobState {
     /// It waits, until it is due or until a worker has room.

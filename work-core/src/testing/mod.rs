@@ -2,6 +2,7 @@
 //! [`conformance`] suite. With the feature `testing`.
 
 pub mod conformance;
+pub mod history;
 mod run;
 mod worker;
 
