@@ -1,5 +1,7 @@
 //! What the tests of whole programs share.
 
+mod chance;
+pub mod fleet;
 mod place;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+pub use chance::{Chance, now, seed};
 pub use place::Place;
 
 /// No program under test takes longer.

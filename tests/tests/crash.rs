@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use work_tests::{Place, count, finish, index_files, is_intact, text};
+use work_tests::{Chance, Place, count, finish, index_files, is_intact, now, seed, text};
 
 /// Kills that a run must survive.
 const KILLS: u32 = 20;
@@ -32,8 +32,7 @@ struct Kills {
 
 #[test]
 fn killed_at_random_moments_the_report_is_that_of_an_undisturbed_run() {
-    let seed = std::env::var("WORK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(fresh_seed);
-    println!("seed {seed} (repeat with WORK_SEED={seed})");
+    let seed = seed();
     let place = Place::new();
     make_tree(&place, seed);
     // Built before anything is timed.
@@ -44,7 +43,7 @@ fn killed_at_random_moments_the_report_is_that_of_an_undisturbed_run() {
     let whole = start.elapsed();
     assert!(undisturbed.status.success(), "{}", text(&undisturbed));
 
-    let kills = kill(&place, whole, Chance(seed));
+    let kills = kill(&place, whole, Chance::new(seed));
     let last = finish(run(&place, "killed"));
     assert!(last.status.success(), "{}", text(&last));
     println!("an undisturbed run takes {whole:.1?}; {kills:?}");
@@ -113,32 +112,10 @@ fn run(place: &Place, name: &str) -> Child {
 }
 
 fn make_tree(place: &Place, seed: u64) {
-    let mut chance = Chance(seed ^ 1);
+    let mut chance = Chance::new(seed ^ 1);
     for n in 0..FILES {
         let words = (chance.share() * 2_000.0) as usize;
         let content = format!("line {}\n", n % 1_000).repeat(words / 10 + 1);
         place.write(format!("folder {}/file {n}.txt", n % 40), content);
-    }
-}
-
-/// Milliseconds since 1970, as in the store.
-#[expect(clippy::disallowed_methods, reason = "it is compared with what another process wrote")]
-fn now() -> i64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
-
-fn fresh_seed() -> u64 {
-    // The low bits differ most.
-    (now() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// A small generator, so that a seed is all there is to repeat a run.
-struct Chance(u64);
-
-impl Chance {
-    /// From 0 up to 1.
-    fn share(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as f64 / f64::from(1_u32 << 31)
     }
 }

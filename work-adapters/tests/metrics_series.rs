@@ -12,7 +12,8 @@ use metrics::Unit;
 use support::Measured;
 use tower::{Layer, Service};
 use work_adapters::metrics::{
-    ARGS_BYTES, BUILD_INFO, DURATION, FINISHED, OUTPUT_BYTES, QUEUE_LATENCY, RETRIED, RUNNING, STARTED, describe,
+    ARGS_BYTES, BUILD_INFO, DURATION, FINISHED, OUTPUT_BYTES, QUEUE_LATENCY, RETRIED, RUNNING, STALE_SETTLEMENTS,
+    STARTED, describe,
 };
 use work_adapters::{CatchPanicLayer, MetricsLayer};
 use work_core::{Args, Job, LocalWorker, Router, Status, Worker};
@@ -30,7 +31,7 @@ fn every_name_is_described_with_its_unit() {
     let units: Vec<_> = described.iter().map(|(name, (unit, _))| (name.as_str(), *unit)).collect();
     let (count, seconds, bytes) = (Some(Unit::Count), Some(Unit::Seconds), Some(Unit::Bytes));
     let durations = [(ARGS_BYTES, bytes), (DURATION, seconds), (OUTPUT_BYTES, bytes), (QUEUE_LATENCY, seconds)];
-    let counts = [(FINISHED, count), (RETRIED, count), (RUNNING, count), (STARTED, count)];
+    let counts = [FINISHED, RETRIED, RUNNING, STARTED, STALE_SETTLEMENTS].map(|name| (name, count));
     assert_eq!(units, [[(BUILD_INFO, count)].as_slice(), &durations, &counts].concat());
 }
 

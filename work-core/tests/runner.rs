@@ -156,3 +156,34 @@ async fn a_runner_forgets_what_ended_long_ago_a_batch_after_the_other() {
     runner().run_until(tokio::time::timeout(Duration::from_secs(30), forgotten).map(drop)).await.unwrap();
     assert_eq!(total().await, 0);
 }
+
+/// Told to stop, it holds its thread for longer than a lease: until it is given up its lease is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn the_lease_of_a_job_that_does_not_stop_is_kept_until_the_job_is_given_back() {
+    let store = MemoryStore::new();
+    insert(&store, 1).await;
+    let started = CancellationToken::new();
+    let token = started.clone();
+    let handler = move || {
+        token.cancel();
+        std::thread::sleep(Duration::from_secs(3));
+        std::future::ready(())
+    };
+    let runner = Runner::new(Arc::new(store.clone()), Router::new().route("test", handler));
+    let runner = runner.lease_for(Duration::from_millis(300)).grace(Duration::ZERO);
+    // Another process looks for leases that have lapsed.
+    let rescuer = tokio::spawn({
+        let store = store.clone();
+        async move {
+            loop {
+                store.rescue(10, 3).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    });
+    let report = runner.run_until(started.cancelled()).await.unwrap();
+    rescuer.abort();
+    assert_eq!((report.left.len(), report.released, report.stale), (1, 1, 0));
+    let jobs = store.list(JobFilter::all(), Order::default(), None, 10).await.unwrap().jobs;
+    assert_eq!((jobs[0].state, jobs[0].crashes, jobs[0].attempt), (JobState::Available, 0, 0));
+}

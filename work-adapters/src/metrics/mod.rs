@@ -9,6 +9,7 @@
 //! | [`QUEUE_LATENCY`] | histogram, seconds | `queue`, `kind` |
 //! | [`RUNNING`] | gauge | `queue`, `kind` |
 //! | [`ARGS_BYTES`], [`OUTPUT_BYTES`] | histogram, bytes | `queue`, `kind`; with [`MetricsLayer::sizes`] |
+//! | [`STALE_SETTLEMENTS`] | counter | |
 //! | [`BUILD_INFO`] | gauge, always 1 | `version`; from [`describe`] |
 //!
 //! `status` is the [name](work_core::Status::name) of the status, so that labels have few values. The first 64 pairs of
@@ -44,6 +45,9 @@ pub const RUNNING: &str = "work_jobs_running";
 pub const ARGS_BYTES: &str = "work_job_args_bytes";
 /// Outputs, as JSON. Histogram of bytes, by `queue` and `kind`; an outcome without output is not counted.
 pub const OUTPUT_BYTES: &str = "work_job_output_bytes";
+/// Ends of attempts that a store refused, since the lease had passed on. Counter; the runner counts it, with any layers or
+/// none, and with the recorder of the process.
+pub const STALE_SETTLEMENTS: &str = "work_stale_settlements_total";
 /// Always 1; its `version` is that of this crate. Gauge.
 pub const BUILD_INFO: &str = "work_build_info";
 
@@ -64,6 +68,7 @@ pub fn describe() {
     describe_gauge!(RUNNING, Unit::Count, "Executions of jobs under way.");
     describe_histogram!(ARGS_BYTES, Unit::Bytes, "Arguments of jobs, as JSON.");
     describe_histogram!(OUTPUT_BYTES, Unit::Bytes, "Outputs of jobs, as JSON.");
+    describe_counter!(STALE_SETTLEMENTS, Unit::Count, "Ends of attempts that a store refused as stale.");
     describe_gauge!(BUILD_INFO, Unit::Count, "The version of work-adapters.");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }

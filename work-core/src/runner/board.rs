@@ -175,8 +175,10 @@ impl Board {
         }
     }
 
+    /// The leases that are to be extended. That of a job which is told to stop since the runner stops is still ours, until the
+    /// job is given back: if it lapsed before, that would count as a crash.
     pub(super) fn held(&self) -> Vec<LeaseKey> {
-        lock(&self.held).values().filter(|held| held.ending.is_none()).map(|held| held.key).collect()
+        lock(&self.held).values().filter(|held| held.ending != Some(Ending::Lost)).map(|held| held.key).collect()
     }
 
     pub(super) fn holds_any(&self) -> bool {

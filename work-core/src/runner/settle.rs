@@ -83,6 +83,8 @@ fn answered(board: &Board, end: End, answer: Settled) {
     match answer {
         Settled::Lost => {
             board.count_stale();
+            #[cfg(feature = "metrics")]
+            metrics::counter!("work_stale_settlements_total").increment(1);
             tracing::warn!(job.id = %key.id, fence = key.fence.0, "a stale end was refused: the lease had passed on");
         }
         Settled::Done => {

@@ -103,9 +103,10 @@ impl<'h> Check<'h> {
         let mut hit = HashMap::new();
         for story in self.stories.values() {
             report.accepted += usize::from(story.accepted.is_some());
-            report.recovered += usize::from(story.accepted.is_none() && story.was_offered() && story.kept.is_some());
-            report.kept += usize::from(story.kept.is_some());
             if let Some(What::Kept { state, follows, slot, .. }) = story.kept.map(|line| &line.event.what) {
+                let answered = story.accepted.is_some() || follows.is_some() || slot.is_some();
+                report.kept += 1;
+                report.recovered += usize::from(!answered);
                 report.completed += usize::from(*state == crate::JobState::Completed);
                 report.discarded += usize::from(*state == crate::JobState::Discarded);
                 report.follow_ups += usize::from(follows.is_some());

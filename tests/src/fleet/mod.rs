@@ -1,0 +1,13 @@
+//! Worker processes that are killed, frozen and stopped while everything that happens is written down.
+
+mod at;
+mod child;
+mod crew;
+mod handlers;
+mod mix;
+
+pub use at::At;
+pub use child::{Orders, Said, work};
+pub use crew::{Crew, Member};
+pub use handlers::{Task, task};
+pub use mix::Mix;

@@ -1,0 +1,172 @@
+//! Four worker processes, killed at random moments and started again at once, with jobs of every sort: what all of them have
+//! written down keeps every promise.
+//!
+//! | variable | what it sets | by default |
+//! |---|---|---|
+//! | `WORK_SEED` | the moments, the victims and the jobs | fresh, and printed |
+//! | `WORK_CRASH_JOBS` | how many jobs, those that follow others included | 8,000 |
+//! | `WORK_CRASH_KILLS` | how many processes are killed | 60 |
+//! | `WORK_CRASH_KEEP` | a folder that the history and the log are left in | none |
+//! | `WORK_TEST_POSTGRES` | the URL of a server; without it, that test is skipped | |
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use work_core::store::{Inspect, JobFilter};
+use work_core::testing::history::{History, What};
+use work_tests::fleet::{At, Crew, Member, Mix, Orders};
+use work_tests::{Chance, is_intact, seed};
+
+const PROCESSES: usize = 4;
+
+/// How soon the jobs of a killed process start elsewhere.
+const LEASE: Duration = Duration::from_millis(2_000);
+
+/// The intervals of durable schedules.
+const SCHEDULES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(700)];
+
+/// How long the jobs may take that are left when nobody is killed any more.
+const DRAIN: Duration = Duration::from_secs(180);
+
+/// Between two kills.
+const SOONEST: Duration = Duration::from_millis(50);
+const LATEST: Duration = Duration::from_millis(900);
+
+/// So many kills of a hundred must hit a handler at work.
+const AT_WORK: usize = 20;
+
+#[test]
+fn killed_at_random_moments_four_processes_keep_every_promise_on_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = At::sqlite(dir.path());
+    kill_and_check(dir.path(), at);
+    assert!(is_intact(&dir.path().join("store.db")));
+}
+
+#[test]
+fn killed_at_random_moments_four_processes_keep_every_promise_on_postgres() {
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(at) = At::postgres() {
+        kill_and_check(dir.path(), at);
+    }
+}
+
+fn kill_and_check(dir: &Path, at: At) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(Run::new(dir, at).whole());
+}
+
+struct Run {
+    crew: Crew,
+    chance: Chance,
+    jobs: usize,
+    kills: usize,
+}
+
+impl Run {
+    fn new(dir: &Path, at: At) -> Self {
+        let orders = Orders {
+            at,
+            history: dir.join("history"),
+            lease_for: LEASE,
+            grace: Duration::from_secs(5),
+            concurrency: 16,
+            schedules: SCHEDULES.to_vec(),
+        };
+        let crew = Crew::new(env!("CARGO_BIN_EXE_fleet_worker"), orders);
+        let (jobs, kills) = (number("WORK_CRASH_JOBS", 8_000), number("WORK_CRASH_KILLS", 60));
+        Self { crew, chance: Chance::new(seed()), jobs, kills }
+    }
+
+    async fn whole(mut self) {
+        let start = Instant::now();
+        // Made before the first process, so that none of them waits for the tables.
+        let store = self.crew.orders().at.open().await.unwrap();
+        let members = self.kill().await;
+        let killed = start.elapsed();
+        self.drain(&*store).await;
+        for member in members {
+            member.stop();
+        }
+        let drained = start.elapsed();
+        let report = self.crew.check(&*store).await;
+        self.keep();
+        println!("{report}");
+        println!(
+            "{killed:.1?} of kills, drained after {drained:.1?}, {:.0} jobs/s, checked after {:.1?}",
+            report.kept as f64 / drained.as_secs_f64(),
+            start.elapsed()
+        );
+        assert!(report.is_clean());
+        assert_eq!(report.kills, self.kills);
+        assert!(report.kept >= self.jobs * 9 / 10, "few jobs: {}", report.kept);
+        assert!(report.kills_at_work * 100 >= report.kills * AT_WORK, "few kills hit a handler at work");
+        no_slot_is_missing(&self.crew.history());
+    }
+
+    /// Performs a share of the jobs before each kill.
+    async fn kill(&mut self) -> Vec<Member> {
+        let producer = self.crew.producer().await;
+        let mut mix = Mix::new(self.chance.clone());
+        let mut members: Vec<Member> = (0..PROCESSES).map(|_| self.crew.start()).collect();
+        for n in 1..=self.kills {
+            let share = (self.jobs * n / self.kills).saturating_sub(mix.made());
+            mix.perform(&producer, share).await.unwrap();
+            tokio::time::sleep(self.chance.between(SOONEST, LATEST)).await;
+            let victim = self.chance.below(PROCESSES as u64) as usize;
+            self.crew.kill(members.swap_remove(victim));
+            members.push(self.crew.start());
+        }
+        members
+    }
+
+    async fn drain(&self, store: &dyn Inspect) {
+        for interval in SCHEDULES {
+            store.remove_schedule(format!("every-{}", interval.as_millis())).await.unwrap();
+        }
+        let start = Instant::now();
+        loop {
+            let open = store.counts(JobFilter::all()).await.unwrap().open();
+            if open == 0 {
+                return;
+            }
+            assert!(start.elapsed() < DRAIN, "{open} jobs have not ended:\n{}", self.crew.said());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn keep(&self) {
+        if let Some(folder) = std::env::var_os("WORK_CRASH_KEEP") {
+            let history = &self.crew.orders().history;
+            for file in [history.clone(), history.with_extension("log")] {
+                std::fs::copy(&file, Path::new(&folder).join(file.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+}
+
+/// Between the first and the last slot that has its job, every slot has one.
+fn no_slot_is_missing(history: &History) {
+    let mut slots: BTreeMap<&str, Vec<DateTime<Utc>>> = BTreeMap::new();
+    for line in history.lines() {
+        if let What::Kept { slot: Some(slot), .. } = &line.event.what {
+            slots.entry(&slot.schedule).or_default().push(slot.at.parse().unwrap());
+        }
+    }
+    assert_eq!(slots.len(), SCHEDULES.len());
+    for (schedule, mut slots) in slots {
+        slots.sort_unstable();
+        let interval: i64 = schedule.trim_start_matches("every-").parse().unwrap();
+        for pair in slots.windows(2) {
+            let gap = (pair[1] - pair[0]).num_milliseconds();
+            assert_eq!(gap, interval, "between {} and {} of {schedule}", pair[0], pair[1]);
+        }
+    }
+}
+
+fn number(variable: &str, otherwise: usize) -> usize {
+    let text = std::env::var(variable).ok();
+    text.map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}

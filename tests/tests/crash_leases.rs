@@ -1,0 +1,216 @@
+//! Processes that block, freeze and stop: who holds a lease keeps it, who lost it changes nothing, and who stops gives back.
+//!
+//! `WORK_STOP_ROUNDS` says how often the stop is tried on each store, by default 2.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use work_core::store::{Inspect, JobFilter};
+use work_core::testing::history::{End, History, Report, What};
+use work_core::{Job, JobId, QueueWorker, Worker};
+use work_tests::fleet::{At, Crew, Member, Orders, task};
+
+const LEASE: Duration = Duration::from_millis(1_000);
+
+/// How long a running job may go on when its process stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Within so long of the order to stop, the process is gone.
+const GONE: Duration = Duration::from_secs(7);
+
+/// Within so long of its end, others have started what it left.
+const ELSEWHERE: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
+
+/// No test waits longer for anything.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Makes a test of each behaviour on both stores.
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod on_sqlite {
+            $(#[test]
+            fn $name() {
+                let dir = tempfile::tempdir().unwrap();
+                super::block_on(super::$name(dir.path(), super::At::sqlite(dir.path())));
+            })*
+        }
+
+        mod on_postgres {
+            $(#[test]
+            fn $name() {
+                let dir = tempfile::tempdir().unwrap();
+                if let Some(at) = super::At::postgres() {
+                    super::block_on(super::$name(dir.path(), at));
+                }
+            })*
+        }
+    };
+}
+
+on_both! {
+    a_handler_that_blocks_its_thread_for_two_leases_keeps_its_lease
+    a_process_that_was_frozen_cannot_settle_over_its_successor
+    a_process_that_stops_is_gone_in_time_and_its_jobs_start_elsewhere
+}
+
+fn block_on(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
+}
+
+async fn a_handler_that_blocks_its_thread_for_two_leases_keeps_its_lease(dir: &Path, at: At) {
+    let scene = Scene::new(dir, at).await;
+    let (one, other) = (scene.crew.start(), scene.crew.start());
+    let job = scene.perform(task("blocks", 2 * LEASE.as_millis() as u64 + 500)).await;
+    scene.until(|history| settled(history, job, 1)).await;
+    one.stop();
+    other.stop();
+    let report = scene.is_clean().await;
+    assert_eq!((report.starts, report.completed, report.stale), (1, 1, 0));
+}
+
+async fn a_process_that_was_frozen_cannot_settle_over_its_successor(dir: &Path, at: At) {
+    let scene = Scene::new(dir, at).await;
+    let frozen = scene.crew.start();
+    let job = scene.perform(task("waits", 1_500)).await;
+    scene.until(|history| started(history, job).len() == 1).await;
+    let successor = scene.crew.start();
+    scene.crew.freeze(&frozen);
+    sleep(3 * LEASE).await;
+    scene.until(|history| settled(history, job, 2)).await;
+    scene.crew.thaw(&frozen);
+    scene.until(|history| any(history, |what| *what == What::Stale { job, fence: 1 })).await;
+
+    let (said, _) = frozen.stop();
+    assert_eq!((said.stale, said.performed), (1, 0));
+    assert!(said.metrics.contains("work_stale_settlements_total 1"), "{}", said.metrics);
+    let log = scene.crew.said();
+    assert!(log.contains("a stale end was refused") && log.contains(&job.to_string()), "{log}");
+    assert_eq!(successor.stop().0.performed, 1);
+    let report = scene.is_clean().await;
+    assert_eq!((report.starts, report.completed, report.stale), (2, 1, 1));
+}
+
+async fn a_process_that_stops_is_gone_in_time_and_its_jobs_start_elsewhere(dir: &Path, at: At) {
+    let rounds = std::env::var("WORK_STOP_ROUNDS").ok().map_or(2, |rounds| rounds.parse().unwrap());
+    let scene = Scene::new(dir, at).await;
+    let mut running = scene.crew.start();
+    for round in 1..=rounds {
+        running = stop(&scene, running).await;
+        println!("round {round} of {rounds}");
+    }
+    running.stop();
+    let report = scene.is_clean().await;
+    assert_eq!(report.completed, rounds * 6);
+}
+
+/// Stops a process with jobs of every sort, beside another one, which is answered.
+async fn stop(scene: &Scene, running: Member) -> Member {
+    let quick = scene.perform(task("plain", 200)).await;
+    // Ends within the grace.
+    let slow = scene.perform(task("waits", 3_000)).await;
+    let endless = scene.perform(task("waits", 60_000)).await;
+    let ignores = scene.perform(task("ignores", 60_000)).await;
+    let blocks = [scene.perform(task("blocks", 60_000)).await, scene.perform(task("blocks", 60_000)).await];
+    let interrupted = [endless, ignores, blocks[0], blocks[1]];
+    let all = [&interrupted[..], &[quick, slow]].concat();
+    scene.until(|history| all.iter().all(|job| started(history, *job).len() == 1)).await;
+
+    let pid = running.id();
+    let successor = scene.crew.start();
+    // It looks for jobs by now.
+    sleep(Duration::from_millis(300)).await;
+    let (said, took) = running.stop();
+    let gone = work_core::Clock::system().now();
+    assert!(took <= GONE, "gone after {took:?}");
+    assert_eq!(sorted(said.interrupted), sorted(interrupted.to_vec()));
+    // That which only ignores was dropped where it waits for its thread.
+    assert_eq!(sorted(said.left), sorted(blocks.to_vec()));
+
+    scene.until(|history| all.iter().all(|job| ended(history, *job))).await;
+    let history = scene.crew.history();
+    for job in interrupted {
+        let starts = started(&history, job);
+        assert_eq!(starts.iter().map(|(_, attempt, _)| *attempt).collect::<Vec<_>>(), [1, 1], "{job}");
+        let (by, _, at) = starts[1];
+        assert!(by != pid && at - gone <= ELSEWHERE, "{job} started {} after the end", at - gone);
+    }
+    for job in [quick, slow] {
+        assert_eq!(started(&history, job).len(), 1, "{job}");
+    }
+    successor
+}
+
+/// A store, and worker processes at it.
+struct Scene {
+    crew: Crew,
+    producer: QueueWorker,
+}
+
+impl Scene {
+    async fn new(dir: &Path, at: At) -> Self {
+        let orders = Orders {
+            at,
+            history: dir.join("history"),
+            lease_for: LEASE,
+            grace: GRACE,
+            concurrency: 8,
+            schedules: Vec::new(),
+        };
+        let crew = Crew::new(env!("CARGO_BIN_EXE_fleet_worker"), orders);
+        let producer = crew.producer().await;
+        Self { crew, producer }
+    }
+
+    fn store(&self) -> &dyn Inspect {
+        self.producer.store()
+    }
+
+    async fn perform(&self, job: Job) -> JobId {
+        self.producer.perform(job).await.unwrap().id()
+    }
+
+    async fn until(&self, holds: impl Fn(&History) -> bool) {
+        let start = Instant::now();
+        while !holds(&self.crew.history()) {
+            assert!(start.elapsed() < LIMIT, "{:#?}\n{}", self.crew.history().lines(), self.crew.said());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn is_clean(&self) -> Report {
+        assert_eq!(self.store().counts(JobFilter::all()).await.unwrap().open(), 0);
+        let report = self.crew.check(self.store()).await;
+        println!("{report}");
+        assert!(report.is_clean());
+        report
+    }
+}
+
+fn any(history: &History, is: impl Fn(&What) -> bool) -> bool {
+    history.lines().iter().any(|line| is(&line.event.what))
+}
+
+/// Completed under this lease.
+fn settled(history: &History, job: JobId, fence: u64) -> bool {
+    any(history, |what| *what == What::Settled { job, fence, end: End::Completed })
+}
+
+fn ended(history: &History, job: JobId) -> bool {
+    let is = |what: &What| matches!(what, What::Settled { job: of, end: End::Completed, .. } if *of == job);
+    any(history, is)
+}
+
+/// By which process, in which attempt, and when.
+fn started(history: &History, job: JobId) -> Vec<(u32, u32, chrono::DateTime<chrono::Utc>)> {
+    let starts = history.lines().iter().filter_map(|line| match line.event.what {
+        What::Started { job: of, attempt, .. } if of == job => Some((line.event.pid, attempt, line.event.at)),
+        _ => None,
+    });
+    starts.collect()
+}
+
+fn sorted(mut jobs: Vec<JobId>) -> Vec<JobId> {
+    jobs.sort_unstable();
+    jobs
+}
