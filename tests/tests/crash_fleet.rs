@@ -86,7 +86,7 @@ impl Run {
         let store = self.crew.orders().at.open().await.unwrap();
         let members = self.kill().await;
         let killed = start.elapsed();
-        self.drain(&*store).await;
+        self.drain(&*store, &members).await;
         for member in members {
             member.stop();
         }
@@ -122,7 +122,13 @@ impl Run {
         members
     }
 
-    async fn drain(&self, store: &dyn Inspect) {
+    async fn drain(&self, store: &dyn Inspect, members: &[Member]) {
+        // A process keeps the schedules before it begins to work.
+        let start = Instant::now();
+        while !are_at_work(store, members).await {
+            assert!(start.elapsed() < DRAIN, "a worker process does not begin:\n{}", self.crew.said());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         for interval in SCHEDULES {
             store.remove_schedule(format!("every-{}", interval.as_millis())).await.unwrap();
         }
@@ -145,6 +151,11 @@ impl Run {
             }
         }
     }
+}
+
+async fn are_at_work(store: &dyn Inspect, members: &[Member]) -> bool {
+    let workers = store.workers().await.unwrap();
+    members.iter().all(|member| workers.iter().any(|worker| worker.pid == member.id()))
 }
 
 /// Between the first and the last slot that has its job, every slot has one.

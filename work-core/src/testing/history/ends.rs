@@ -1,5 +1,7 @@
 //! Where one job comes from and how it ends.
 
+use chrono::SubsecRound;
+
 use super::event::{End, What};
 use super::read::Line;
 use super::report::Invariant;
@@ -39,7 +41,8 @@ impl<'h> Check<'h> {
 
     fn not_early(&mut self, story: &Story<'h>) {
         let due = story.offered.iter().find_map(|line| match line.event.what {
-            What::Offered { due, .. } => due.map(|due| (due, *line)),
+            // Stores keep milliseconds.
+            What::Offered { due, .. } => due.map(|due| (due.trunc_subsecs(3), *line)),
             _ => None,
         });
         let started = story.attempts.values().filter_map(|attempt| attempt.started.first()).next();

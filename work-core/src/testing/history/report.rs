@@ -97,7 +97,7 @@ pub enum Invariant {
     /// The store holds a job as it was settled; a dead letter that no attempt settled has crashed often enough. Needs
     /// `settled` and `kept`.
     WrongEnd,
-    /// Nothing starts before it is due. Needs `offered` and `started`.
+    /// Nothing starts before it is due, to the millisecond. Needs `offered` and `started`.
     Early,
     /// Each follow-up is there once if the job before ended so, and not if it did not. Needs `kept`.
     FollowUps,
