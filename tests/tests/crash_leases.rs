@@ -180,7 +180,7 @@ impl Scene {
 
     async fn is_clean(&self) -> Report {
         assert_eq!(self.store().counts(JobFilter::all()).await.unwrap().open(), 0);
-        let report = self.crew.check(self.store()).await;
+        let (_, report) = self.crew.check(self.store()).await;
         println!("{report}");
         assert!(report.is_clean());
         report

@@ -46,7 +46,7 @@ pub(crate) const LANES: &[Lane] = &[
     Lane { name: "deny", about: "licences, sources, duplicate versions", run: deny },
     Lane { name: "promtool", about: "Prometheus has nothing to say against the metrics", run: promtool },
     Lane { name: "examples", about: "each example runs by the command on its first line", run: examples::run },
-    Lane { name: "crash", about: "killed at random moments, nothing is lost", run: crash },
+    Lane { name: "crash", about: "killed, frozen or stopped, processes lose nothing", run: crash },
 ];
 
 /// Runs a command line; words are split at spaces.
@@ -71,25 +71,33 @@ fn cargo(line: &str) -> Outcome {
 
 fn test() -> Outcome {
     let line = if tools::has("cargo-nextest") {
-        "nextest run --workspace --all-features -E not(binary(crash))"
+        "nextest run --workspace --all-features -E not(binary(/^crash/))"
     } else {
-        "test --workspace --all-features --lib --bins --tests -- --skip killed_at_random_moments"
+        "test --workspace --all-features --lib --bins --tests -- \
+         --skip killed_at_random_moments --skip on_sqlite:: --skip on_postgres::"
     };
+    with_postgres(line)
+}
+
+fn crash() -> Outcome {
+    // One after the other: each of them keeps a machine busy.
+    let line = if tools::has("cargo-nextest") {
+        "nextest run -p work-tests -p work-workflow --all-features --no-capture --no-fail-fast -E binary(/^crash/)"
+    } else {
+        "test -p work-tests -p work-workflow --all-features --test crash* --no-fail-fast -- --nocapture --test-threads 1"
+    };
+    with_postgres(line)
+}
+
+/// Runs a command of cargo beside a server, which is stopped when the command has ended, however it ended.
+fn with_postgres(line: &str) -> Outcome {
     let mut command = Command::new("cargo");
     command.args(line.split(' '));
-    // Stopped when the tests have ended, however they ended.
     let server = postgres::server_for(&mut command);
     match (run(&mut command), server) {
         (Outcome::Passed, Err(why)) => Outcome::Skipped(format!("without those of Postgres: {why}")),
         (outcome, _) => outcome,
     }
-}
-
-fn crash() -> Outcome {
-    if tools::has("cargo-nextest") {
-        return cargo("nextest run -p work-tests --all-features --no-capture -E binary(crash)");
-    }
-    cargo("test -p work-tests --all-features --test crash -- --nocapture")
 }
 
 fn rustdoc() -> Outcome {

@@ -101,7 +101,7 @@ impl Crew {
     }
 
     /// Writes down what the store holds, and checks the history.
-    pub async fn check(&self, store: &dyn Inspect) -> Report {
+    pub async fn check(&self, store: &dyn Inspect) -> (History, Report) {
         let mut after = None;
         loop {
             let page = store.list(JobFilter::all(), Order::default(), after, 500).await.expect("a page");
@@ -110,7 +110,9 @@ impl Crew {
             let Some(next) = page.next else { break };
             after = Some(next);
         }
-        self.history().check()
+        let history = self.history();
+        let report = history.check();
+        (history, report)
     }
 
     /// What the worker processes have logged.

@@ -26,7 +26,7 @@ impl Mix {
         Self { chance, made: 0 }
     }
 
-    /// How many jobs there will be of what was performed, if all of it goes well.
+    /// How many jobs there will be of what was performed, at least and if all of it goes well.
     #[must_use]
     pub const fn made(&self) -> usize {
         self.made
@@ -82,7 +82,11 @@ impl Mix {
                 let now = work_core::Clock::system().now();
                 task("plain", millis).scheduled_at(now + delay)
             }
-            _ => task("plain", millis).unique(Unique::new(format!("key-{}", self.chance.below(KEYS)))),
+            _ => {
+                // Another one may hold the key.
+                self.made -= 1;
+                task("plain", millis).unique(Unique::new(format!("key-{}", self.chance.below(KEYS))))
+            }
         }
     }
 

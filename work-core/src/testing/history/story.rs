@@ -37,9 +37,11 @@ pub(super) struct Attempt<'h> {
 #[derive(Default)]
 pub(super) struct Fates<'h> {
     pub(super) killed: HashMap<u32, &'h Line>,
-    /// From the freeze to the going on, or to the end of the history.
-    stalls: HashMap<u32, Vec<(&'h Line, Option<DateTime<Utc>>)>>,
+    stalls: HashMap<u32, Vec<Stall<'h>>>,
 }
+
+/// From the freeze to the going on, or to the end of the history.
+type Stall<'h> = (&'h Line, Option<DateTime<Utc>>);
 
 /// A check of a history under way.
 pub(super) struct Check<'h> {

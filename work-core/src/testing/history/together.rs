@@ -116,7 +116,7 @@ impl<'h> Check<'h> {
             _ => None,
         });
         for (job, holder, line) in duplicates {
-            let key = |job| self.stories.get(&job).and_then(|story| story.key());
+            let key = |job| self.stories.get(&job).and_then(Story::key);
             if key(job).is_some() && self.stories.contains_key(&holder) && key(holder) != key(job) {
                 let what = format!("{holder} is said to hold its key, which is another one");
                 self.violated(Invariant::Unique, Some(job), what, [line]);
