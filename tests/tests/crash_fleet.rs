@@ -9,6 +9,8 @@
 //! | `WORK_CRASH_KEEP` | a folder that the history and the log are left in | none |
 //! | `WORK_TEST_POSTGRES` | the URL of a server; without it, that test is skipped | |
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};

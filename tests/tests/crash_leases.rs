@@ -2,6 +2,8 @@
 //!
 //! `WORK_STOP_ROUNDS` says how often the stop is tried on each store, by default 2.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
