@@ -32,12 +32,12 @@ impl<'h> Check<'h> {
     }
 
     fn beside(&mut self, story: &Story<'h>, one: &Attempt<'h>, other: &Attempt<'h>) {
-        let Some((pid, from)) = one.pid().zip(one.first()) else { return };
+        let Some(from) = one.first() else { return };
         // The end of a handler that was already settled is of no account.
         if let (Some(started), Some(on)) = (other.started.first(), one.at_work.last())
             && on.event.at > started.event.at
-            && on.event.pid == pid
-            && self.fates.of(pid, from.event.earliest(), on.event.at).is_none()
+            && on.event.pid == from.event.pid
+            && self.fates.of(from, on.event.at).is_none()
             && one.settled.is_empty()
         {
             let lines = [from, *started, *on];
@@ -45,7 +45,7 @@ impl<'h> Check<'h> {
         }
         let (Some(leased), Some((until, longest))) = (other.leased.first(), one.longest) else { return };
         let is_over = one.settled.iter().any(|(_, line)| line.event.earliest() <= leased.event.at);
-        let killed = self.fates.killed.get(&pid).is_some_and(|kill| kill.event.earliest() <= leased.event.at);
+        let killed = self.fates.kill(from).is_some_and(|kill| kill.event.earliest() <= leased.event.at);
         if leased.event.at < until && !is_over && !killed {
             let what = format!("leased {} before the lease before it ended", until - leased.event.at);
             self.violated(Invariant::Overlap, Some(story.job), what, [from, longest, *leased]);
@@ -55,7 +55,7 @@ impl<'h> Check<'h> {
     fn explained(&mut self, story: &Story<'h>, one: &Attempt<'h>, other: &Attempt<'h>) {
         let (Some(from), Some(next)) = (one.first(), other.first()) else { return };
         let settled = one.settled.iter().any(|(_, line)| line.event.earliest() <= next.event.at);
-        if settled || self.fates.of(from.event.pid, from.event.earliest(), next.event.at).is_some() {
+        if settled || self.fates.of(from, next.event.at).is_some() {
             return;
         }
         let lines = [Some(from), one.longest.map(|(_, line)| line), Some(next)];

@@ -119,7 +119,7 @@ impl<'h> Check<'h> {
 
     /// Then the store may have taken an end of which nothing is written.
     fn last_holder_was_killed(&self, story: &Story<'h>) -> bool {
-        let last = story.attempts.values().next_back().and_then(Attempt::pid);
-        last.is_some_and(|pid| self.fates.killed.contains_key(&pid))
+        let last = story.attempts.values().next_back().and_then(Attempt::first);
+        last.is_some_and(|last| self.fates.kill(last).is_some())
     }
 }

@@ -33,6 +33,8 @@ impl Event {
 #[serde(tag = "is", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum What {
+    /// A process begins to write. The system may give the number of one that is gone to another one: this tells them apart.
+    Began,
     /// A job is about to be inserted, by a verb, by a handler, or as a follow-up.
     Offered {
         /// Which job.
@@ -301,7 +303,7 @@ impl What {
             | Self::Settled { job, .. }
             | Self::Stale { job, .. }
             | Self::Kept { job, .. } => Some(*job),
-            Self::Killed { .. } | Self::Stalled { .. } | Self::Resumed { .. } => None,
+            Self::Began | Self::Killed { .. } | Self::Stalled { .. } | Self::Resumed { .. } => None,
         }
     }
 }

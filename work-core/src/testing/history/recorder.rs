@@ -22,14 +22,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens a file, or makes it.
+    /// Opens a file, or makes it, and notes that this process begins.
     ///
     /// # Errors
     ///
-    /// Those of opening a file.
+    /// Those of opening and writing a file.
     pub fn append(path: impl AsRef<Path>, clock: Clock) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { file: Arc::new(file), clock, pid: std::process::id() })
+        let recorder = Self { file: Arc::new(file), clock, pid: std::process::id() };
+        recorder.note(What::Began)?;
+        Ok(recorder)
     }
 
     /// The time now, for [`note_since`](Self::note_since).

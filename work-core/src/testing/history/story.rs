@@ -36,7 +36,8 @@ pub(super) struct Attempt<'h> {
 /// What became of processes.
 #[derive(Default)]
 pub(super) struct Fates<'h> {
-    pub(super) killed: HashMap<u32, &'h Line>,
+    /// In the order of time: a number may be given again.
+    killed: HashMap<u32, Vec<&'h Line>>,
     stalls: HashMap<u32, Vec<Stall<'h>>>,
 }
 
@@ -117,10 +118,9 @@ impl<'h> Check<'h> {
             for attempt in story.attempts.values() {
                 report.starts += attempt.started.len();
                 report.stale += attempt.stale.len();
-                if let Some(kill) = attempt.pid().and_then(|pid| self.fates.killed.get(&pid))
+                if let Some(kill) = attempt.first().and_then(|first| self.fates.kill(first))
                     && attempt.settled.is_empty()
                     && attempt.stale.is_empty()
-                    && attempt.leased.iter().chain(&attempt.started).any(|line| line.event.at <= kill.event.at)
                 {
                     let at_work = hit.entry(kill.event.at).or_insert(false);
                     *at_work |= !attempt.started.is_empty() && attempt.returned.is_none();
@@ -163,7 +163,7 @@ impl<'h> Story<'h> {
             }
             What::Settled { fence, end, .. } => self.attempt(*fence).settled.push((*end, line)),
             What::Stale { fence, .. } => self.attempt(*fence).stale.push(line),
-            What::Killed { .. } | What::Stalled { .. } | What::Resumed { .. } => {}
+            What::Began | What::Killed { .. } | What::Stalled { .. } | What::Resumed { .. } => {}
         }
     }
 
@@ -185,11 +185,6 @@ impl<'h> Attempt<'h> {
         }
     }
 
-    /// The process that held it.
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.first().map(|line| line.event.pid)
-    }
-
     /// Where it begins.
     pub(super) fn first(&self) -> Option<&'h Line> {
         self.leased.iter().chain(&self.started).copied().min_by_key(|line| line.event.at)
@@ -206,23 +201,34 @@ impl<'h> Attempt<'h> {
 impl<'h> Fates<'h> {
     fn add(&mut self, line: &'h Line) {
         match line.event.what {
-            What::Killed { victim } => drop(self.killed.insert(victim, line)),
-            What::Stalled { victim } => self.stalls.entry(victim).or_default().push((line, None)),
-            What::Resumed { victim } => {
-                let stalls = self.stalls.entry(victim).or_default();
-                if let Some((_, until)) = stalls.iter_mut().rev().find(|(_, until)| until.is_none()) {
-                    *until = Some(line.event.at);
-                }
+            What::Killed { victim } => {
+                self.killed.entry(victim).or_default().push(line);
+                self.goes_on(victim, line);
             }
+            What::Stalled { victim } => self.stalls.entry(victim).or_default().push((line, None)),
+            What::Resumed { victim } => self.goes_on(victim, line),
             _ => {}
         }
     }
 
-    /// The line that says why a process did nothing more for what it held from `from` on, by `to`.
-    pub(super) fn of(&self, pid: u32, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<&'h Line> {
-        let killed = self.killed.get(&pid).copied().filter(|line| line.event.earliest() <= to);
+    fn goes_on(&mut self, pid: u32, line: &Line) {
+        let stalls = self.stalls.entry(pid).or_default();
+        if let Some((_, until)) = stalls.iter_mut().rev().find(|(_, until)| until.is_none()) {
+            *until = Some(line.event.at);
+        }
+    }
+
+    /// The end of the process that wrote a line.
+    pub(super) fn kill(&self, of: &Line) -> Option<&'h Line> {
+        let kills = self.killed.get(&of.event.pid)?;
+        kills.iter().copied().find(|kill| kill.event.at >= of.event.at)
+    }
+
+    /// The line that says why the process that wrote a line did nothing more, by `to`.
+    pub(super) fn of(&self, of: &Line, to: DateTime<Utc>) -> Option<&'h Line> {
+        let killed = self.kill(of).filter(|kill| kill.event.earliest() <= to);
         killed.or_else(|| {
-            let stalls = self.stalls.get(&pid)?;
+            let (from, stalls) = (of.event.earliest(), self.stalls.get(&of.event.pid)?);
             let over = |until: &Option<DateTime<Utc>>| until.is_none_or(|until| until >= from);
             stalls.iter().find(|(line, until)| line.event.at <= to && over(until)).map(|(line, _)| *line)
         })

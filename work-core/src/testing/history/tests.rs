@@ -353,6 +353,18 @@ fn a_line_of_a_process_that_was_killed_is_found() {
 }
 
 #[test]
+fn a_process_may_have_the_number_of_one_that_was_killed() {
+    let [first, second] = ids();
+    let mut tale = Tale::new();
+    tale.note(What::Began).accepted(first).runs(first, 1, 1).by(0).note(What::Killed { victim: 1 });
+    tale.by(1).note(What::Began).pass(200).accepted(second).runs(first, 2, 1).settled(first, 2, End::Completed);
+    tale.runs(second, 1, 1).pass(200).by(0).note(What::Killed { victim: 1 }).pass(200);
+    tale.by(2).runs(second, 2, 1).settled(second, 2, End::Completed).is_good();
+    let report = tale.report();
+    assert_eq!((report.kills, report.kills_at_work), (2, 2));
+}
+
+#[test]
 fn a_torn_line_is_passed_over_and_what_stands_behind_it_is_read() {
     let dir = tempdir();
     let file = dir.join("history");

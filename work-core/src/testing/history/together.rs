@@ -125,11 +125,16 @@ impl<'h> Check<'h> {
     }
 
     fn recording(&mut self) {
+        let mut gone: HashMap<u32, &Line> = HashMap::new();
         for line in &self.history.lines {
-            if let Some(kill) = self.fates.killed.get(&line.event.pid).filter(|kill| kill.event.at < line.event.at) {
-                let lines = [*kill, line];
+            match line.event.what {
+                What::Began => drop(gone.remove(&line.event.pid)),
+                What::Killed { victim } => drop(gone.insert(victim, line)),
+                _ => {}
+            }
+            if let Some(kill) = gone.get(&line.event.pid) {
                 let what = format!("process {} wrote after it was killed", line.event.pid);
-                self.violated(Invariant::Recording, line.event.what.job(), what, lines);
+                self.violated(Invariant::Recording, line.event.what.job(), what, [*kill, line]);
             }
         }
         let (torn, kills) = (self.history.torn.len(), self.history.kills());
