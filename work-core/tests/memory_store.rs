@@ -10,3 +10,5 @@ async fn make(clock: Clock) -> Arc<dyn Inspect> {
 }
 
 work_core::conformance!(make);
+
+work_core::model!(make, work_core::testing::model::ModelTest::new().cases(500));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use work_core::Clock;
 use work_core::store::Inspect;
+use work_core::testing::model::{ModelTest, Part};
 
 /// A schema of its own for each test.
 async fn make(clock: Clock) -> Arc<dyn Inspect> {
@@ -15,3 +16,5 @@ async fn make(clock: Clock) -> Arc<dyn Inspect> {
 }
 
 work_core::conformance!(make);
+
+work_core::model!(make, ModelTest::new().without(Part::Windows).without(Part::ReplaceArgs).without(Part::OnError).without(Part::Groups));

@@ -14,3 +14,5 @@ async fn make(clock: Clock) -> Arc<dyn Inspect> {
 }
 
 work_core::conformance!(make);
+
+work_core::model!(make);

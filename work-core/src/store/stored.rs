@@ -26,7 +26,7 @@ pub struct StoredJob {
     pub progress: Option<f32>,
     /// When the store heard of it.
     pub progress_at: Option<DateTime<Utc>>,
-    /// Who runs it, or ran it last.
+    /// Who runs it, or held it last.
     pub worker: Option<String>,
     /// When its lease ends unless it is extended, while it runs.
     pub lease_until: Option<DateTime<Utc>>,

@@ -1,8 +1,9 @@
 //! For tests: of programs, which [run](run()) one job or a whole [`TestWorker`], and of stores, which pass the
-//! [`conformance`] suite. With the feature `testing`.
+//! [`conformance`] suite and the [`model`] test. With the feature `testing`.
 
 pub mod conformance;
 pub mod history;
+pub mod model;
 mod run;
 mod worker;
 

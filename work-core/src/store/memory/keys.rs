@@ -21,10 +21,16 @@ impl Table {
         let key = unique.key();
         let next = self.after.get(key).and_then(|seq| self.rows.get(seq)).map(|row| row.stored.job.parts.id);
         let holder = self.by_key.get(key).and_then(|seq| self.rows.get_mut(seq));
-        let Some(row) = holder.filter(|row| !is_over(row, unique, now)) else {
+        let Some(row) = holder else {
             self.by_key.insert(key.to_owned(), seq);
             return Claim::Holds;
         };
+        if is_over(row, unique, now) {
+            // Retried, it holds the key again, but no longer than it runs.
+            row.stored.job.parts.unique = Some(Unique::new(key));
+            self.by_key.insert(key.to_owned(), seq);
+            return Claim::Holds;
+        }
         match unique.conflict() {
             OnConflict::ReplaceArgs if row.stored.state == JobState::Available => {
                 row.stored.job.args = job.args.clone();

@@ -113,7 +113,7 @@ impl Store for MemoryStore {
     fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
         let now = self.now();
         let mut table = self.table();
-        let answers: Vec<Settled> = done.into_iter().map(|done| table.settle(done, now)).collect();
+        let answers = table.settle(done, now);
         drop(table);
         self.changed(answers)
     }

@@ -32,6 +32,8 @@ pub(super) struct Row {
     pub(super) stored: StoredJob,
     fence: u64,
     until: DateTime<Utc>,
+    /// It was asked to stop, which stays with it until it ends.
+    stop: bool,
 }
 
 impl Row {
@@ -63,7 +65,7 @@ impl Table {
         stored.job.parts.max_attempts.get_or_insert(crate::DEFAULT_MAX_ATTEMPTS);
         stored.job.parts.scheduled_at = Some(scheduled_at);
         self.by_id.insert(id, seq);
-        self.rows.insert(seq, Row { stored, fence: 0, until: now });
+        self.rows.insert(seq, Row { stored, fence: 0, until: now, stop: false });
         if claim == Claim::Holds {
             self.make_available(seq, scheduled_at);
         }
@@ -82,6 +84,7 @@ impl Table {
         row.stored.lease_until = None;
         row.stored.progress = None;
         row.stored.progress_at = None;
+        row.stored.stopping = false;
         self.stopping.remove(&seq);
         let parts = &mut row.stored.job.parts;
         parts.scheduled_at = Some(at);
@@ -100,6 +103,7 @@ impl Table {
         row.stored.finished_at = Some(now);
         row.stored.lease_until = None;
         row.stored.stopping = false;
+        row.stop = false;
         if let Some(unique) = unique {
             self.let_go(seq, &unique);
         }
@@ -160,12 +164,22 @@ impl Table {
             self.dead(seq, Status::BAD_REQUEST, ErrorRecord::new("it expired before it started"), now);
             return None;
         }
+        let (attempt, most) = (row.stored.attempt + 1, RetryPolicy::max_attempts(&row.stored.job));
+        if attempt > most {
+            let why = format!("this would be attempt {attempt} of at most {most}");
+            self.dead(seq, Status::BAD_REQUEST, ErrorRecord::new(why), now);
+            return None;
+        }
         row.stored.state = JobState::Running;
         row.stored.attempt += 1;
         row.fence += 1;
         row.until = later(now, want.lease_for);
         row.stored.lease_until = Some(row.until);
         row.stored.worker = Some(want.worker.clone());
+        row.stored.stopping = row.stop;
+        if row.stop {
+            self.stopping.insert(seq);
+        }
         self.leases.insert((row.until, seq));
         Some(Lease {
             key: LeaseKey { id: row.stored.job.parts.id, fence: Fence(row.fence), row: seq },
@@ -176,10 +190,11 @@ impl Table {
         })
     }
 
-    /// The row of a lease that is current.
+    /// The row of a lease that is current. The id is compared too: the number of the last row is given again when that is gone.
     pub(super) fn held(&mut self, key: &LeaseKey) -> Option<&mut Row> {
         let row = self.rows.get_mut(&key.row)?;
-        (row.stored.state == JobState::Running && row.fence == key.fence.0).then_some(row)
+        let is_it = row.stored.job.parts.id == key.id && row.fence == key.fence.0;
+        (row.stored.state == JobState::Running && is_it).then_some(row)
     }
 
     pub(super) fn extend(&mut self, key: &LeaseKey, until: DateTime<Utc>) -> bool {
@@ -204,7 +219,23 @@ impl Table {
         }
     }
 
-    pub(super) fn settle(&mut self, done: Settle, now: DateTime<Utc>) -> Settled {
+    /// All of them end before anything that follows is inserted.
+    pub(super) fn settle(&mut self, done: Vec<Settle>, now: DateTime<Utc>) -> Vec<Settled> {
+        let mut follow = Vec::new();
+        let answers = done.into_iter().map(|mut done| {
+            let then = std::mem::take(&mut done.then);
+            let answer = self.settle_one(done, now);
+            if answer == Settled::Done {
+                follow.extend(then);
+            }
+            answer
+        });
+        let answers = answers.collect();
+        follow.into_iter().for_each(|job| _ = self.insert(job, now));
+        answers
+    }
+
+    fn settle_one(&mut self, done: Settle, now: DateTime<Utc>) -> Settled {
         let seq = done.key.row;
         let Some(row) = self.held(&done.key) else { return Settled::Lost };
         row.stored.status = Some(done.status);
@@ -222,9 +253,6 @@ impl Table {
             Settlement::Complete { .. } => self.end(seq, JobState::Completed, done.status, now),
             Settlement::Discard => self.end(seq, JobState::Discarded, done.status, now),
             Settlement::Cancel => self.end(seq, JobState::Cancelled, done.status, now),
-        }
-        for job in done.then {
-            self.insert(job, now);
         }
         Settled::Done
     }
@@ -267,6 +295,7 @@ impl Table {
             }
             JobState::Running => {
                 row.stored.stopping = true;
+                row.stop = true;
                 self.stopping.insert(seq);
                 CancelOutcome::Requested
             }
