@@ -36,7 +36,7 @@ const CANCEL_RUNNING: &str = "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1
 const TELL: &str = "INSERT OR IGNORE INTO stops (job) SELECT seq FROM jobs WHERE id = ?1";
 
 const RETRY: &str = "UPDATE OR IGNORE jobs SET state = 'available', scheduled_at = ?2, finished_at = NULL, crashes = 0,
-    cancel_requested = 0, attempt = min(attempt, ?3 - 1), max_attempts = min(max(max_attempts, attempt + 1), ?3)
+    cancel_requested = 0, progress = NULL, progress_at = NULL, attempt = min(attempt, ?3 - 1), max_attempts = min(max(max_attempts, attempt + 1), ?3)
     WHERE id = ?1 AND state IN ('discarded', 'cancelled')";
 
 pub(crate) fn extend(

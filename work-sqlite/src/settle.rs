@@ -33,9 +33,14 @@ pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) 
         end: connection.prepare_cached(END)?,
         again: connection.prepare_cached(AGAIN)?,
     };
-    let answers: Vec<Settled> = done.iter().map(|done| settling.settle(done)).collect::<Result<_, _>>()?;
+    let answers = done.iter().map(|done| settling.settle(done)).collect::<Result<Vec<_>, _>>()?;
     if somebody_waits(connection)? {
         done.iter().try_for_each(|done| go_on_after(connection, shared, done.key.row))?;
+    }
+    // When all of them have ended: a key that one of them held is free for what follows from another.
+    let ended = done.iter().zip(&answers).filter(|(_, answer)| **answer == Settled::Done);
+    for (done, _) in ended.filter(|(done, _)| !done.then.is_empty()) {
+        insert(connection, shared, &done.then)?;
     }
     Ok(answers)
 }
@@ -57,9 +62,6 @@ impl Settling<'_> {
         }
         if let Some(error) = &done.error {
             record(self.connection, done.key.row, done.status, error, self.now)?;
-        }
-        if !done.then.is_empty() {
-            insert(self.connection, self.shared, &done.then)?;
         }
         Ok(Settled::Done)
     }

@@ -103,7 +103,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes jobs that are due, by priority, then due time, then order of arrival, and counts an attempt for each.
     ///
-    /// A job whose `expires_at` has passed is discarded instead. Nothing is taken from a queue that is
+    /// A job whose `expires_at` has passed, or whose attempts are used up, is discarded instead. Nothing is taken from a queue that is
     /// [paused](Inspect::pause).
     ///
     /// # Errors
@@ -118,7 +118,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`]; the leases keep their old end.
     fn extend(&self, leases: Vec<LeaseKey>, lease_for: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>>;
 
-    /// Ends attempts, and inserts what follows from each, in one transaction.
+    /// Ends attempts, and then inserts what follows from each, in one transaction. A job that was asked to stop and is made
+    /// available again is asked again when it runs again.
     ///
     /// # Errors
     ///

@@ -159,3 +159,19 @@ pub async fn a_later_job_of_a_key_can_replace_the_args_of_one_that_waits(make: &
     assert_eq!(get(&*store, first).await.job.args, "3");
     assert_eq!(store.counts(JobFilter::default()).await.expect("counts").total(), 1);
 }
+
+/// Retried later, its job keeps the key until it ends again, and no longer.
+pub async fn a_key_that_was_let_go_is_held_only_while_its_job_is_active(make: &impl MakeStore) {
+    let (store, clock) = store(make).await;
+    let hourly = |n: u32| job(n).unique(Unique::new("k").within(seconds(3_600)));
+    let first = insert(&*store, [hourly(1)]).await[0];
+    settle(&*store, end(&lease_one(&*store).await, Status::BAD_REQUEST, Settlement::Discard)).await;
+    clock.advance(seconds(3_600));
+    let second = insert(&*store, [hourly(2)]).await[0];
+    assert_ne!(second, first, "the window is over");
+    store.delete(vec![second]).await.expect("delete");
+    assert!(store.retry(first).await.expect("retry"));
+    assert_eq!(insert(&*store, [job(3).unique(Unique::new("k"))]).await, [first]);
+    settle(&*store, complete(&lease_one(&*store).await)).await;
+    assert_ne!(insert(&*store, [job(4).unique(Unique::new("k"))]).await, [first]);
+}

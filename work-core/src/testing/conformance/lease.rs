@@ -151,3 +151,16 @@ pub async fn an_insert_wakes_who_waits(make: &impl MakeStore) {
         }
     }
 }
+
+/// Whoever asked for one more attempt than there are: it becomes a dead letter, and its neighbour is started.
+pub async fn a_job_whose_attempts_are_used_up_is_not_started(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let ids = insert(&*store, [job(1).max_attempts(1), job(2)]).await;
+    let first = lease_one(&*store).await;
+    settle(&*store, end(&first, Status::INTERNAL_ERROR, Settlement::Retry { at: start() })).await;
+    assert_eq!(numbers(&lease(&*store, 5).await), [2]);
+    let dead = get(&*store, ids[0]).await;
+    let why = dead.last_error().map(|error| error.message.clone()).unwrap_or_default();
+    assert_eq!((dead.state, dead.attempt), (JobState::Discarded, 1));
+    assert!(why.contains("attempt 2 of at most 1"), "{why}");
+}

@@ -65,6 +65,7 @@ macro_rules! conformance {
                 fifty_callers_with_one_key_make_one_job,
                 a_unique_key_with_a_window_is_free_after_it,
                 a_later_job_of_a_key_can_replace_the_args_of_one_that_waits,
+                a_key_that_was_let_go_is_held_only_while_its_job_is_active,
                 args_come_back_byte_for_byte,
                 empty_batches_do_nothing,
                 ten_thousand_jobs_fit_in_one_batch,
@@ -85,12 +86,15 @@ macro_rules! conformance {
                 an_expired_job_is_never_started,
                 a_lease_that_is_extended_is_not_rescued,
                 an_expired_lease_is_rescued_and_its_attempt_given_back,
+                a_job_whose_attempts_are_used_up_is_not_started,
                 the_third_crash_is_a_dead_letter_and_neighbours_go_on,
                 an_insert_wakes_who_waits,
             ]
             settle: [
                 a_stale_settler_is_refused_and_changes_nothing,
                 a_second_settlement_of_one_lease_is_refused,
+                a_lease_of_a_job_that_is_gone_is_no_lease_of_another,
+                all_of_a_batch_ends_before_what_follows_is_inserted,
                 follow_ups_exist_exactly_if_the_settlement_counts,
                 retry_counts_the_attempt_and_snooze_gives_it_back,
                 a_cancelled_job_never_runs_and_a_running_one_is_told,
@@ -113,6 +117,8 @@ macro_rules! conformance {
                 queues_tell_their_depth_and_their_oldest_job,
                 workers_are_known_as_long_as_they_beat,
                 a_running_job_that_is_to_stop_is_named,
+                a_job_that_is_to_stop_is_asked_again_when_it_runs_again,
+                a_job_that_is_retried_has_no_progress,
                 the_progress_of_a_current_lease_is_kept,
                 jobs_that_ended_long_ago_are_forgotten,
             ]

@@ -163,3 +163,34 @@ pub async fn jobs_that_ended_long_ago_are_forgotten(make: &impl MakeStore) {
     let left = store.counts(JobFilter::all()).await.expect("counts");
     assert_eq!((left.of(JobState::Running), left.of(JobState::Available), left.total()), (5, 6, 11));
 }
+
+/// The request stays with the job until it ends, also if the attempt that was asked ended as it liked.
+pub async fn a_job_that_is_to_stop_is_asked_again_when_it_runs_again(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let id = insert(&*store, [job(1)]).await[0];
+    let first = lease_one(&*store).await;
+    store.cancel(vec![id]).await.expect("cancel");
+    settle(&*store, end(&first, Status::INTERNAL_ERROR, Settlement::Retry { at: start() })).await;
+    assert!(!get(&*store, id).await.stopping, "it waits");
+    assert!(store.stop_requests().await.expect("stops").is_empty());
+    let second = lease_one(&*store).await;
+    assert!(get(&*store, id).await.stopping);
+    assert_eq!(store.stop_requests().await.expect("stops"), [second.key]);
+    assert!(store.extend(vec![second.key], seconds(9)).await.expect("extend").is_empty());
+    settle(&*store, end(&second, Status::CANCELLED, Settlement::Cancel)).await;
+    assert!(store.retry(id).await.expect("retry"));
+    lease_one(&*store).await;
+    assert!(store.stop_requests().await.expect("stops").is_empty(), "an operator wants it again");
+}
+
+/// As every job that is made available again.
+pub async fn a_job_that_is_retried_has_no_progress(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let id = insert(&*store, [job(1)]).await[0];
+    let lease = lease_one(&*store).await;
+    store.set_progress(vec![(lease.key, 0.5)]).await.expect("progress");
+    settle(&*store, end(&lease, Status::BAD_REQUEST, Settlement::Discard)).await;
+    assert!(store.retry(id).await.expect("retry"));
+    let again = get(&*store, id).await;
+    assert_eq!((again.progress, again.progress_at), (None, None));
+}

@@ -1,8 +1,8 @@
 //! How attempts end, and who may say so.
 
 use super::*;
-use crate::JobState;
 use crate::store::{CancelOutcome, JobFilter};
+use crate::{JobState, Unique};
 
 async fn taken_over(store: &dyn Inspect, clock: &Clock) -> (Lease, Lease) {
     let first = lease_one(store).await;
@@ -125,4 +125,30 @@ pub async fn a_mixed_batch_is_answered_in_order(make: &impl MakeStore) {
     assert_eq!(states, expected);
     let done = get(&*store, ids[0]).await;
     assert_eq!((done.output.as_deref(), done.status), (Some(&b"{\"n\":1}"[..]), Some(Status::SUCCESS)));
+}
+
+/// A store may give the place of a job that was deleted to the next one, but not its leases.
+pub async fn a_lease_of_a_job_that_is_gone_is_no_lease_of_another(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let gone = insert(&*store, [job(1)]).await[0];
+    let stale = lease_one(&*store).await;
+    settle(&*store, end(&stale, Status::INTERNAL_ERROR, Settlement::Retry { at: start() })).await;
+    store.delete(vec![gone]).await.expect("delete");
+    let other = insert(&*store, [job(2)]).await[0];
+    assert_eq!(lease_one(&*store).await.key.id, other);
+    assert_eq!(settle(&*store, complete(&stale)).await, Settled::Lost);
+    assert!(store.extend(vec![stale.key], seconds(9)).await.expect("extend").is_empty());
+    assert_eq!(get(&*store, other).await.state, JobState::Running);
+}
+
+/// A key that one of them held is free for what follows from another, whichever is named first.
+pub async fn all_of_a_batch_ends_before_what_follows_is_inserted(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    insert(&*store, [job(1), job(2).unique(Unique::new("k"))]).await;
+    let leases = lease(&*store, 2).await;
+    let follow = stored(job(3).unique(Unique::new("k")));
+    let first = Settle { then: vec![follow.clone()], ..complete(&leases[0]) };
+    let answers = store.settle(vec![first, complete(&leases[1])]).await.expect("settle");
+    assert_eq!(answers, [Settled::Done; 2]);
+    assert_eq!(get(&*store, follow.parts.id).await.state, JobState::Available);
 }

@@ -101,7 +101,8 @@ impl Both {
         }
         if spec.on_error {
             let (n, id) = self.next_id();
-            job = job.on_error(Job::new("on-error", n).with_id(id).queue(queue(spec.queue)));
+            // In a queue that nobody asks for: a store may also lease what it makes while it leases.
+            job = job.on_error(Job::new("on-error", n).with_id(id).queue(queue(3)));
         }
         let job = job.into_stored(crate::DEFAULT_MAX_ARGS).expect("the test makes valid jobs");
         self.jobs.push(job.clone());
