@@ -139,6 +139,8 @@ impl Shared {
                 Ok(Err(error)) => return Err(Failure::of(name, &error)),
                 Err(late) => {
                     let within = self.deadline;
+                    // Those that wait in the pool go the same way, and may be as dead: the next call is not to find out.
+                    self.pool.retain(|_, _| false);
                     return Err(Failure::unknown(format!("no answer to `{name}` within {within:?}"), late));
                 }
             }

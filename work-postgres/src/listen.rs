@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{AsyncMessage, Connection, Error, NoTls, Socket};
 use work_core::Backoff;
@@ -28,6 +29,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(15);
 /// How long it may take to come back.
 const PROBE_FOR: Duration = Duration::from_secs(5);
 
+/// How long the server may take to let us in, and to accept that we listen.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
 /// After a probe that did not come back: a pooler stays a pooler.
 const DEAF_FOR: Duration = Duration::from_secs(60);
 
@@ -46,7 +50,7 @@ impl Listener {
             failures += 1;
             let delay = match &ended {
                 Ended::Deaf => DEAF_FOR,
-                Ended::Closed | Ended::Failed(_) => backoff.delay(failures),
+                Ended::Closed | Ended::Silent | Ended::Failed(_) => backoff.delay(failures),
             };
             if !std::mem::replace(&mut warned, true) {
                 tracing::warn!(reason = %ended, "no notifications of new jobs: looking for them instead");
@@ -84,20 +88,25 @@ enum Ended {
     Deaf,
     #[error("the connection was closed")]
     Closed,
+    #[error("the server did not answer within {ANSWER_WITHIN:?}")]
+    Silent,
     #[error("{}", crate::error::in_full(.0))]
     Failed(Error),
 }
 
 /// Listens until it fails.
 async fn listen(shared: &Arc<Shared>, failures: &mut u32, warned: &mut bool) -> Ended {
-    let (client, connection) = match shared.pool.manager().config.connect(NoTls).await {
-        Ok(connected) => connected,
-        Err(error) => return Ended::Failed(error),
+    let (client, connection) = match timeout(ANSWER_WITHIN, shared.pool.manager().config.connect(NoTls)).await {
+        Ok(Ok(connected)) => connected,
+        Ok(Err(error)) => return Ended::Failed(error),
+        Err(_) => return Ended::Silent,
     };
     let hear = async {
         let sql = format!("LISTEN \"{}\"", shared.sql.schema.channel());
-        if let Err(error) = client.batch_execute(&sql).await {
-            return Ended::Failed(error);
+        match timeout(ANSWER_WITHIN, client.batch_execute(&sql)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Ended::Failed(error),
+            Err(_) => return Ended::Silent,
         }
         // What arrived while nobody listened was heard by nobody.
         shared.arrivals.wake_all();
@@ -121,7 +130,7 @@ async fn listen(shared: &Arc<Shared>, failures: &mut u32, warned: &mut bool) -> 
 async fn probe(shared: &Arc<Shared>) -> bool {
     let echo = shared.listener.echo.notified();
     match shared.perform("notify", &vec![String::new()], notify::send).await {
-        Ok(()) => tokio::time::timeout(PROBE_FOR, echo).await.is_ok(),
+        Ok(()) => timeout(PROBE_FOR, echo).await.is_ok(),
         Err(_) => true,
     }
 }

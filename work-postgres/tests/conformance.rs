@@ -17,4 +17,7 @@ async fn make(clock: Clock) -> Arc<dyn Inspect> {
 
 work_core::conformance!(make);
 
-work_core::model!(make, ModelTest::new().without(Part::Windows).without(Part::ReplaceArgs).without(Part::OnError).without(Part::Groups));
+work_core::model!(
+    make,
+    ModelTest::new().without(Part::Windows).without(Part::ReplaceArgs).without(Part::OnError).without(Part::Groups)
+);

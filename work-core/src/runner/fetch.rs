@@ -22,10 +22,13 @@ const MAX_BACKLOG: usize = 10_000;
 /// Nobody is told of a job of another process, so look again at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// A store that is back is asked again after so long, however long it was away.
+const AT_LATEST: Duration = Duration::from_secs(2);
+
 /// Leases jobs as long as there is room for some, until the board says stop.
 pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
     let mut window = Window::new(pool.concurrency());
-    let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(Duration::from_secs(5)).jitter(0.5);
+    let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(AT_LATEST).jitter(0.5);
     let mut failures = 0;
     while let Some(()) = board.stopping.run_until_cancelled(room(&board, &pool, window.low_water())).await {
         let want = window.size().saturating_sub(pool.len());

@@ -106,7 +106,8 @@ impl Settings {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Attempts that ended and were recorded.
+    /// Attempts that ended and were recorded. Those whose report had to be repeated, since an answer of the store was lost,
+    /// are only counted if the repetition was the one that counts.
     pub performed: u64,
     /// Attempts whose lease had passed to someone else by the time they ended; nothing of them was recorded.
     pub stale: u64,

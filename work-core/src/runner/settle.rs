@@ -55,7 +55,7 @@ const LAST_TRIES: u32 = 5;
 async fn report(board: &Board, ends: Vec<End>) {
     let backoff = Backoff::exponential(Duration::from_millis(20), 2.0).cap(Duration::from_secs(2)).jitter(0.5);
     let batch: Vec<Settle> = ends.iter().map(|end| end.settle.clone()).collect();
-    let mut tries = 0;
+    let (mut tries, mut unknown) = (0, false);
     let answers = loop {
         match board.store.settle(batch.clone()).await {
             Ok(answers) => break answers,
@@ -66,6 +66,7 @@ async fn report(board: &Board, ends: Vec<End>) {
             }
             Err(error) => {
                 tries += 1;
+                unknown |= error.is_unknown();
                 let delay = backoff.delay(tries);
                 tracing::warn!(%error, ?delay, "ends of jobs could not be reported");
                 tokio::time::sleep(delay).await;
@@ -74,13 +75,17 @@ async fn report(board: &Board, ends: Vec<End>) {
     };
     board.forget(ends.iter().map(|end| end.settle.key));
     for (end, answer) in ends.into_iter().zip(answers) {
-        answered(board, end, answer);
+        answered(board, end, answer, unknown);
     }
 }
 
-fn answered(board: &Board, end: End, answer: Settled) {
+/// `unknown`: an answer to the same report was lost before.
+fn answered(board: &Board, end: End, answer: Settled, unknown: bool) {
     let Settle { key, settlement, .. } = end.settle;
     match answer {
+        Settled::Lost if unknown => {
+            tracing::info!(job.id = %key.id, fence = key.fence.0, "an end was recorded already, or its lease had passed on");
+        }
         Settled::Lost => {
             board.count_stale();
             #[cfg(feature = "metrics")]

@@ -176,7 +176,8 @@ pub trait Store: Send + Sync + 'static {
     fn leave(&self, worker: String) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Forgets jobs that ended so long ago that they are no longer to be kept, at most `limit`, and answers how many.
-    /// Fewer than `limit` says that there are no more for now. Must not slow down leasing, however many there are.
+    /// Fewer than `limit` says that it has got to the end: what ended meanwhile before its place is found by the next call,
+    /// which begins anew. Must not slow down leasing, however many there are.
     ///
     /// # Errors
     ///

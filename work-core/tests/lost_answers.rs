@@ -1,0 +1,64 @@
+//! A store whose answers are lost now and then, as those of a server behind a network.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use work_core::runner::Runner;
+use work_core::store::{
+    BoxFuture, Inserted, Inspect, JobFilter, LeaseKey, Leased, MemoryStore, NewJob, Settle, Settled, Store, Want,
+};
+use work_core::{DEFAULT_MAX_ARGS, Job, JobState, Queue, Router, StoreError};
+
+/// Settles, and says that it does not know the first time.
+struct Forgetful(MemoryStore, AtomicBool);
+
+impl Store for Forgetful {
+    work_core::forward_upkeep!(self => self.0);
+
+    fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
+        self.0.insert(jobs)
+    }
+
+    fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
+        self.0.lease(want)
+    }
+
+    fn extend(&self, leases: Vec<LeaseKey>, by: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        self.0.extend(leases, by)
+    }
+
+    fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        Box::pin(async move {
+            let answers = self.0.settle(done).await?;
+            if self.1.swap(true, Ordering::SeqCst) { Ok(answers) } else { Err(StoreError::unknown("no answer", "cut")) }
+        })
+    }
+
+    fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
+        self.0.ready(queues)
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_was_recorded_while_its_answer_was_lost_is_not_called_stale() {
+    let (inner, ran) = (MemoryStore::new(), Arc::new(AtomicUsize::new(0)));
+    let job = Job::new("count", ()).into_stored(DEFAULT_MAX_ARGS).expect("valid");
+    inner.insert(vec![job]).await.expect("insert");
+    let store = Arc::new(Forgetful(inner.clone(), AtomicBool::new(false)));
+    let count = ran.clone();
+    let handler = move || {
+        let count = count.clone();
+        async move { _ = count.fetch_add(1, Ordering::SeqCst) }
+    };
+    let watched = store.clone();
+    let repeated = async move {
+        while !watched.1.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let report = Runner::new(store, Router::new().route("count", handler)).run_until(repeated).await.expect("valid");
+    assert_eq!((report.stale, ran.load(Ordering::SeqCst)), (0, 1));
+    let counts = inner.counts(JobFilter::all()).await.expect("counts");
+    assert_eq!((counts.of(JobState::Completed), counts.total()), (1, 1));
+}
