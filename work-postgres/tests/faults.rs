@@ -7,10 +7,10 @@
 mod server;
 mod support;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use server::Server;
 use support::{Place, complete, count, in_state, job, lease, want};
 use work_core::runner::Runner;
 use work_core::store::{Inserted, Inspect, JobFilter, NewJob, Store};
-use work_core::{Backoff, JobId, JobState, RetryPolicy, Router};
-use work_postgres::{OpenError, PostgresStore};
+use work_core::{JobState, Router};
+use work_postgres::OpenError;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_connections_never_lease_one_job_twice() {
@@ -206,72 +206,6 @@ fn own_server() -> Option<Server> {
     support::url();
     let bin = Server::find()?;
     Some(Server::start(&bin).expect("the server starts"))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_under_load_costs_nothing_but_time() {
-    let Some(mut server) = own_server() else { return };
-    let place = Place::at(server.url());
-    let store = place.open().await;
-    let ran: Arc<Mutex<BTreeSet<JobId>>> = Arc::default();
-    let log = ran.clone();
-    let handler = move |id: JobId| {
-        let log = log.clone();
-        async move {
-            log.lock().unwrap().insert(id);
-        }
-    };
-    let at_once = RetryPolicy::default().backoff(Backoff::constant(Duration::ZERO));
-    let runner = Runner::new(Arc::new(store.clone()), Router::new().route("greet", handler)).retry(at_once);
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let runner = runner.lease_for(Duration::from_secs(3));
-    let running = tokio::spawn(runner.run_until(async { drop(stopped.await) }));
-
-    let (ending, unknown) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let makers: Vec<_> = (0..4).map(|_| tokio::spawn(make(store.clone(), ending.clone(), unknown.clone()))).collect();
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        server = tokio::task::spawn_blocking(move || {
-            server.stop();
-            server.run().expect("it starts again");
-            server
-        })
-        .await
-        .unwrap();
-    }
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    ending.store(true, Ordering::SeqCst);
-    let mut accepted = BTreeSet::new();
-    for maker in makers {
-        accepted.extend(maker.await.unwrap());
-    }
-    let drained = async {
-        while !store.counts(JobFilter::default()).await.is_ok_and(|counts| counts.open() == 0) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), drained).await.expect("drained");
-    stop.send(()).unwrap();
-    running.await.unwrap().unwrap();
-    println!("{} jobs, {} answers were lost", accepted.len(), unknown.load(Ordering::SeqCst));
-    assert!(accepted.len() > 50, "{} jobs", accepted.len());
-    let kept = store.counts(JobFilter::default()).await.unwrap();
-    assert_eq!((kept.of(JobState::Completed), kept.total()), (accepted.len() as u64, accepted.len() as u64));
-    assert_eq!(*ran.lock().unwrap(), accepted, "every accepted job ran");
-}
-
-/// Makes jobs, and repeats each until it is accepted.
-async fn make(store: PostgresStore, ending: Arc<AtomicBool>, unknown: Arc<AtomicUsize>) -> Vec<JobId> {
-    let mut accepted = Vec::new();
-    while !ending.load(Ordering::SeqCst) {
-        let next = job("greet", 1);
-        while let Err(error) = store.insert(vec![next.clone()]).await {
-            unknown.fetch_add(usize::from(error.is_unknown()), Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        accepted.push(next.parts.id);
-    }
-    accepted
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Disks that fill up, processes that die or hold locks, files with damage in them: what was accepted is kept and drained,
 //! and what is wrong is said.
 //!
-//! `WORK_FAULTS` says how many times a process is killed, by default 20.
+//! With `WORK_FAULTS=full`, a process is killed 200 times instead of 20.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
@@ -65,25 +65,38 @@ fn make_old(path: &Path) {
 #[tokio::test]
 async fn child_that_opens() {
     let Some(path) = std::env::var_os(FILE).map(PathBuf::from) else { return };
+    std::fs::write(path.with_extension("starts"), "").unwrap();
     SqliteStore::open(path).await.unwrap();
 }
 
-/// The whole of what `started` takes, up to the end of its process.
-fn time_of(mut started: Child) -> Duration {
+/// A process that is about to open the file.
+fn opening(file: &Path) -> Child {
+    let starts = file.with_extension("starts");
+    let _ = std::fs::remove_file(&starts);
+    let process = child("child_that_opens", file);
+    let since = Instant::now();
+    while !starts.exists() {
+        assert!(since.elapsed() < Duration::from_secs(30), "the process does not start");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    process
+}
+
+fn time_of(mut process: Child) -> Duration {
     let before = Instant::now();
-    assert!(started.wait().unwrap().success());
+    assert!(process.wait().unwrap().success());
     before.elapsed()
 }
 
 #[tokio::test]
 async fn a_migration_that_is_killed_at_any_moment_is_done_by_the_next_process() {
-    let kills = std::env::var("WORK_FAULTS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20_u32);
+    let kills = if std::env::var("WORK_FAULTS").is_ok_and(|size| size == "full") { 200 } else { 20_u32 };
     let dir = tempfile::tempdir().unwrap();
     let (model, path) = (dir.path().join("old.db"), dir.path().join("jobs.db"));
     make_old(&model);
     std::fs::copy(&model, &path).unwrap();
-    let (whole, new) = (time_of(child("child_that_opens", &path)), dir.path().join("new.db"));
-    let whole_new = time_of(child("child_that_opens", &new));
+    let (whole, new) = (time_of(opening(&path)), dir.path().join("new.db"));
+    let whole_new = time_of(opening(&new));
     let (mut before, mut within, mut after) = (0, 0, 0);
     for n in 0..kills {
         // From the start on, evenly, and every other one of a file that is made anew.
@@ -94,8 +107,8 @@ async fn a_migration_that_is_killed_at_any_moment_is_done_by_the_next_process() 
         if jobs > 0 {
             std::fs::copy(&model, file).unwrap();
         }
-        let mut process = child("child_that_opens", file);
-        std::thread::sleep(whole.mul_f64(1.1 * f64::from(n + 1) / f64::from(kills)));
+        let mut process = opening(file);
+        std::thread::sleep(whole.mul_f64(f64::from(n + 1) / f64::from(kills)));
         process.kill().unwrap();
         let ended = process.wait().unwrap().success();
         let wal = std::fs::metadata(format!("{}-wal", file.display())).is_ok_and(|wal| wal.len() > 0);

@@ -65,7 +65,7 @@ pub(super) fn schedule_name(n: u8) -> String {
 }
 
 impl Both {
-    pub(super) fn from_now(&self, seconds: i64) -> DateTime<Utc> {
+    pub(super) fn after(&self, seconds: i64) -> DateTime<Utc> {
         self.model.now + TimeDelta::seconds(seconds)
     }
 
@@ -85,10 +85,10 @@ impl Both {
         let kind = if spec.group { GROUP_KIND } else { "test" };
         let mut job = Job::new(kind, n).with_id(id).queue(queue(spec.queue)).priority(spec.priority);
         if let Some(due) = spec.due {
-            job = job.scheduled_at(self.from_now(due));
+            job = job.scheduled_at(self.after(due));
         }
         if let Some(expires) = spec.expires {
-            job = job.expires_at(self.from_now(spec.due.unwrap_or_default() + expires));
+            job = job.expires_at(self.after(spec.due.unwrap_or_default() + expires));
         }
         if let Some(most) = spec.max_attempts {
             job = job.max_attempts(most);
@@ -162,7 +162,7 @@ impl Both {
         same("the counts", &counts, &expected)?;
         same("the queues", &self.store.queues().await.map_err(failed)?, &model.queues())?;
         let mut stops = ids_of(&self.store.stop_requests().await.map_err(failed)?);
-        let stopping = model.jobs.iter().filter(|job| job.stored.stopping).map(|job| job.id());
+        let stopping = model.jobs.iter().filter(|job| job.stored.stopping).map(super::reference::Entry::id);
         let mut stopping: Vec<JobId> = stopping.collect();
         stops.sort_unstable();
         stopping.sort_unstable();

@@ -104,8 +104,8 @@ impl Both {
         let (key, held) = self.lease(ending.lease);
         let (status, settlement) = match ending.how {
             How::Complete => (Status::SUCCESS, Settlement::Complete { output: Some("7".into()) }),
-            How::Retry(at) => (Status::INTERNAL_ERROR, Settlement::Retry { at: self.from_now(at) }),
-            How::Snooze(at) => (Status::TOO_MANY, Settlement::Snooze { at: self.from_now(at) }),
+            How::Retry(at) => (Status::INTERNAL_ERROR, Settlement::Retry { at: self.after(at) }),
+            How::Snooze(at) => (Status::TOO_MANY, Settlement::Snooze { at: self.after(at) }),
             How::Discard => (Status::BAD_REQUEST, Settlement::Discard),
             How::Cancel => (Status::CANCELLED, Settlement::Cancel),
         };
@@ -244,7 +244,7 @@ impl Both {
         filter.states.extend(of.state);
         filter.tags.extend(of.tag.then(|| "t".to_owned()));
         filter.error_contains = of.error.then(|| "BROKE".to_owned());
-        let since = |seconds: u64| self.from_now(-i64::try_from(seconds).unwrap_or_default());
+        let since = |seconds: u64| self.after(-i64::try_from(seconds).unwrap_or_default());
         if let Some(seconds) = of.created {
             filter = filter.created(since(seconds)..);
         }
@@ -272,7 +272,7 @@ impl Both {
                 let jobs = jobs.iter().map(|spec| self.job(spec)).collect();
                 let name = schedule_name(*name);
                 let last = self.model.schedules.get(&name).and_then(|schedule| schedule.last_slot);
-                let planned_after = if *stale { Some(self.from_now(-1_000)) } else { last };
+                let planned_after = if *stale { Some(self.after(-1_000)) } else { last };
                 let due = Firing { schedule: name, planned_after, slot: self.model.now, jobs };
                 let fired = store.fire(vec![due.clone()]).await.map_err(failed)?;
                 same("fired", &fired, &vec![self.model.fire(due)])
