@@ -175,3 +175,16 @@ pub async fn a_key_that_was_let_go_is_held_only_while_its_job_is_active(make: &i
     settle(&*store, complete(&lease_one(&*store).await)).await;
     assert_ne!(insert(&*store, [job(4).unique(Unique::new("k"))]).await, [first]);
 }
+
+/// One job of a batch that finds the key held does not speak for the next one, whose window is over.
+pub async fn each_job_of_a_batch_has_a_window_of_its_own(make: &impl MakeStore) {
+    let (store, clock) = store(make).await;
+    let first = insert(&*store, [job(1).unique(Unique::while_kept("k"))]).await[0];
+    settle(&*store, complete(&lease_one(&*store).await)).await;
+    clock.advance(seconds(60));
+    let within = |n: u32, time: u64| job(n).unique(Unique::new("k").within(seconds(time)));
+    let ids = insert(&*store, [job(2).unique(Unique::new("k")), within(3, 61), within(4, 60), within(5, 60)]).await;
+    assert_eq!(ids[..2], [first, first]);
+    assert!(ids[2] != first && ids[3] == ids[2], "{ids:?}");
+    assert_eq!(numbers(&lease(&*store, 10).await), [4]);
+}

@@ -64,6 +64,7 @@ macro_rules! conformance {
                 a_unique_key_is_free_again_when_its_scope_ends,
                 fifty_callers_with_one_key_make_one_job,
                 a_unique_key_with_a_window_is_free_after_it,
+                each_job_of_a_batch_has_a_window_of_its_own,
                 a_later_job_of_a_key_can_replace_the_args_of_one_that_waits,
                 a_key_that_was_let_go_is_held_only_while_its_job_is_active,
                 args_come_back_byte_for_byte,
