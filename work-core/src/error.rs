@@ -36,6 +36,9 @@ pub enum InvalidJob {
         /// Which of these.
         why: String,
     },
+    /// The queues of a runner.
+    #[error(transparent)]
+    Queues(#[from] crate::runner::InvalidQueues),
     /// A header.
     #[error("header {name:?} is invalid: {why}")]
     Header {

@@ -1,7 +1,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
-use work_core::store::{BoxFuture, Inserted, NewJob, Want};
+use work_core::store::{BoxFuture, Inserted, Leased, NewJob, Want};
 use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, OnConflict, StoreError, Unique, UniqueScope};
 
 use crate::call::{Param, Session};
@@ -51,8 +51,10 @@ pub(crate) fn fits_one(jobs: &[NewJob]) -> bool {
 pub(crate) async fn and_lease(session: &Session, jobs: &[NewJob], want: &Want) -> Result<Vec<Row>, Error> {
     let now = session.shared.now();
     let columns = Columns::of(&jobs.iter().collect::<Vec<_>>());
-    let wanted = lease::Wanted::new(session, want, want.limit);
-    let params: Vec<Param<'_>> = columns.params(&now).into_iter().chain(wanted.params()).collect();
+    let leased = Leased::default();
+    let wanted = lease::Wanted::new(session, want, &leased);
+    let params: Vec<Param<'_>> =
+        columns.params(&now).into_iter().chain(wanted.params()).chain(wanted.turns()).collect();
     session.query(&session.shared.sql.insert_and_lease, &params).await
 }
 

@@ -1,4 +1,6 @@
 use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Moment};
 
 use tokio_postgres::types::Type;
@@ -39,13 +41,13 @@ pub(crate) fn lease<'c>(session: &'c Session, want: &'c Want) -> BoxFuture<'c, R
 
 /// Leases once. Answers how many rows were no jobs.
 async fn take(session: &Session, want: &Want, leased: &mut Leased) -> Result<usize, Error> {
-    let wanted = want.limit - leased.jobs.len();
     let (epoch, floor) = session.shared.floors.get();
-    let floor = floor.filter(|floor| floor.since.elapsed() < FLOOR_FOR && want.queues.contains(&floor.queue));
-    let rows = ask(session, want, wanted, floor.as_ref()).await?;
+    let fits = |floor: &Floor| floor.since.elapsed() < FLOOR_FOR && want.queues.contains(&floor.queue);
+    let floor = floor.filter(|floor| want.aging.is_none() && fits(floor));
+    let rows = ask(session, want, leased, floor.as_ref()).await?;
     let (found, bad) = read(session, want, &rows, leased).await?;
     // All of them jobs: a row more says when the next one is due.
-    let last = found.filter(|_| leased.jobs.len() == want.limit && bad == 0);
+    let last = found.filter(|_| leased.jobs.len() == want.limit && bad == 0 && want.aging.is_none());
     let next = last.map(|stored| Floor { since: floor.map_or_else(Moment::now, |floor| floor.since), ..stored });
     session.shared.floors.set(epoch, next);
     Ok(bad)
@@ -61,9 +63,13 @@ pub(crate) async fn read(
 ) -> Result<(Option<Floor>, usize), Error> {
     let (mut found, mut bad) = (Vec::with_capacity(rows.len()), Vec::new());
     leased.next_due_in = None;
+    let mut limited = Vec::new();
     for row in rows {
         let Some(id) = row.try_get::<_, Option<Uuid>>(1)? else {
-            leased.next_due_in = next_due_in(row)?;
+            match row.try_get::<_, Option<String>>(4)? {
+                Some(queue) => limited.push(Queue::from(queue)),
+                None => leased.next_due_in = next_due_in(row)?,
+            }
             continue;
         };
         match check(row, session.shared.max_args)? {
@@ -72,10 +78,15 @@ pub(crate) async fn read(
         }
     }
     refuse(session, &bad).await?;
+    session.shared.limited.note(&want.queues, limited);
     let place = |stored: &Stored| {
         let parts = &stored.job.parts;
         let queue = want.queues.iter().position(|queue| *queue == parts.queue);
-        (queue, parts.priority, stored.scheduled_at, stored.seq)
+        let (priority, at) = match want.aging {
+            Some(step) => (0, aged(stored.scheduled_at, parts.priority, step)),
+            None => (parts.priority, stored.scheduled_at),
+        };
+        (queue, priority, at, stored.seq)
     };
     // The order in which rows come back is nobody's promise.
     found.sort_unstable_by_key(place);
@@ -93,8 +104,8 @@ pub(crate) async fn read(
     Ok((last, bad.len()))
 }
 
-async fn ask(session: &Session, want: &Want, wanted: usize, floor: Option<&Floor>) -> Result<Vec<Row>, Error> {
-    let wanted = Wanted::new(session, want, wanted);
+async fn ask(session: &Session, want: &Want, leased: &Leased, floor: Option<&Floor>) -> Result<Vec<Row>, Error> {
+    let wanted = Wanted::new(session, want, leased);
     let now = session.shared.now();
     let queue = floor.map(|floor| floor.queue.as_str());
     let (priority, at) = (floor.map(|floor| floor.priority), floor.map(|floor| floor.at));
@@ -106,8 +117,23 @@ async fn ask(session: &Session, want: &Want, wanted: usize, floor: Option<&Floor
         (&at, Type::TIMESTAMPTZ),
         (&seq, Type::INT8),
     ];
-    let params: Vec<Param<'_>> = wanted.params().into_iter().chain(place).collect();
+    let params: Vec<Param<'_>> = wanted.params().into_iter().chain(place).chain(wanted.turns()).collect();
     session.query(&session.shared.sql.lease, &params).await
+}
+
+/// What each turn may still take, after what was leased.
+fn left_of_turns(want: &Want, leased: &Leased) -> Vec<usize> {
+    let mut had = HashMap::<&Queue, usize>::new();
+    leased.jobs.iter().for_each(|lease| *had.entry(&lease.job.parts.queue).or_default() += 1);
+    let left = |(queue, most): (&Queue, usize)| {
+        let had = had.get_mut(queue).map_or(0, |had| {
+            let now = most.min(*had);
+            *had -= now;
+            now
+        });
+        most - had
+    };
+    want.turns().map(left).collect()
 }
 
 /// What a runner wants, as parameters.
@@ -117,16 +143,22 @@ pub(crate) struct Wanted<'w> {
     lease_us: i64,
     worker: Cow<'w, str>,
     max_args: i32,
+    at_most: Option<Vec<i32>>,
+    aging_us: Option<i64>,
 }
 
 impl<'w> Wanted<'w> {
-    pub(crate) fn new(session: &Session, want: &'w Want, limit: usize) -> Self {
+    pub(crate) fn new(session: &Session, want: &'w Want, leased: &Leased) -> Self {
+        let number = |jobs: usize| i32::try_from(jobs).unwrap_or(i32::MAX);
+        let left = || left_of_turns(want, leased).into_iter().map(number).collect();
         Self {
             queues: want.queues.iter().map(Queue::as_str).collect(),
-            limit: i32::try_from(limit).unwrap_or(i32::MAX),
+            limit: number(want.limit - leased.jobs.len()),
             lease_us: micros(want.lease_for),
             worker: row::text(&want.worker),
-            max_args: i32::try_from(session.shared.max_args).unwrap_or(i32::MAX),
+            max_args: number(session.shared.max_args),
+            at_most: (!want.at_most.is_empty()).then(left),
+            aging_us: want.aging.map(micros),
         }
     }
 
@@ -138,6 +170,11 @@ impl<'w> Wanted<'w> {
             (&self.worker, Type::TEXT),
             (&self.max_args, Type::INT4),
         ]
+    }
+
+    /// What each turn may take, and how priorities rise: the last parameters.
+    pub(crate) fn turns(&self) -> [Param<'_>; 2] {
+        [(&self.at_most, Type::INT4_ARRAY), (&self.aging_us, Type::INT8)]
     }
 }
 
@@ -208,9 +245,34 @@ fn leased_job(stored: Stored, until: Instant) -> Lease {
     }
 }
 
+/// When a job would have been due with priority 0, to come at the same time.
+fn aged(at: Instant, priority: u8, step: Duration) -> Instant {
+    let by = chrono::TimeDelta::from_std(step * u32::from(priority)).unwrap_or(chrono::TimeDelta::MAX);
+    let at = chrono::DateTime::from(at);
+    at.checked_add_signed(by).unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC).into()
+}
+
+/// The queues with a limit, as far as they were leased from: when a job of theirs ends, others may have room.
+#[derive(Debug, Default)]
+pub(crate) struct Limited(Mutex<BTreeSet<Queue>>);
+
+impl Limited {
+    fn note(&self, asked: &[Queue], limited: Vec<Queue>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.is_empty() || !limited.is_empty() {
+            known.retain(|queue| !asked.contains(queue));
+            known.extend(limited);
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
 /// The floor of a store, which every change that may put a job below it takes away.
 #[derive(Debug, Default)]
-pub(crate) struct Floors(std::sync::Mutex<(u64, Option<Floor>)>);
+pub(crate) struct Floors(Mutex<(u64, Option<Floor>)>);
 
 impl Floors {
     fn get(&self) -> (u64, Option<Floor>) {
@@ -230,7 +292,7 @@ impl Floors {
         *locked = (locked.0 + 1, None);
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, (u64, Option<Floor>)> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, (u64, Option<Floor>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

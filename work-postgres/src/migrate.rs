@@ -5,7 +5,8 @@ use crate::open::Durability;
 use crate::sql::Schema;
 
 /// The schema, one step for each version. A step that was released is never edited.
-const STEPS: &[&str] = &[include_str!("sql/1_jobs.sql"), include_str!("sql/2_operate.sql")];
+const STEPS: &[&str] =
+    &[include_str!("sql/1_jobs.sql"), include_str!("sql/2_operate.sql"), include_str!("sql/3_queues.sql")];
 
 /// What is replaced after every step: functions and the view, which hold nothing.
 const FUNCTIONS: &str = concat!(

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::Error;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Row};
 use work_core::store::{BoxFuture, QueueInfo};
 use work_core::{JobState, Queue};
 
@@ -30,9 +30,45 @@ pub(crate) fn resume<'c>(session: &'c Session, queue: &'c Queue) -> BoxFuture<'c
     })
 }
 
-/// The time, what is paused, what waits or runs, and what ended badly.
+/// Answers the limit that stands.
+pub(crate) fn declare<'c>(
+    session: &'c Session,
+    (queue, at_most): &'c (Queue, u32),
+) -> BoxFuture<'c, Result<u32, Error>> {
+    Box::pin(async move {
+        let at_most_number = number(*at_most);
+        let params: [Param<'_>; 2] = [(&queue.as_str(), Type::TEXT), (&at_most_number, Type::INT4)];
+        let stands = answered(&session.query(&session.shared.sql.declare_limit, &params).await?)?;
+        Ok(if stands == Some(at_most_number.cast_unsigned()) { *at_most } else { stands.unwrap_or(*at_most) })
+    })
+}
+
+/// Answers the limit before.
+pub(crate) fn set_limit<'c>(
+    session: &'c Session,
+    (queue, at_most): &'c (Queue, Option<u32>),
+) -> BoxFuture<'c, Result<Option<u32>, Error>> {
+    Box::pin(async move {
+        let at_most = at_most.map(number);
+        let params: [Param<'_>; 2] = [(&queue.as_str(), Type::TEXT), (&at_most, Type::INT4)];
+        answered(&session.query(&session.shared.sql.limit_queue, &params).await?)
+    })
+}
+
+/// More than Postgres can say is no limit either way.
+fn number(at_most: u32) -> i32 {
+    i32::try_from(at_most).unwrap_or(i32::MAX)
+}
+
+fn answered(rows: &[Row]) -> Result<Option<u32>, Error> {
+    let found = rows.first().map(|row| row.try_get::<_, Option<i32>>(0)).transpose()?.flatten();
+    Ok(found.and_then(|at_most| u32::try_from(at_most).ok()))
+}
+
+/// The time, what is limited, what is paused, what waits or runs, and what ended badly.
 const QUEUES: &str = "SELECT NULL::text AS queue, NULL::text AS state, NULL::bigint AS jobs,
         coalesce($1, clock_timestamp()) AS at
+    UNION ALL SELECT queue, 'limit', at_most, NULL FROM work.limits
     UNION ALL SELECT queue, NULL, NULL, at FROM work.paused
     UNION ALL SELECT queue, state, count(*), min(scheduled_at) FROM work.jobs GROUP BY queue, state
     UNION ALL SELECT queue, state, count(*), NULL FROM work.history
@@ -55,6 +91,10 @@ pub(crate) fn queues<'c>(session: &'c Session, (): &'c ()) -> BoxFuture<'c, Resu
                 continue;
             };
             let info = info(&mut queues, Queue::from(queue));
+            if row.try_get::<_, Option<&str>>(1)? == Some("limit") {
+                info.at_most = u32::try_from(row.try_get::<_, i64>(2)?).ok();
+                continue;
+            }
             let Some(state) = row.try_get::<_, Option<&str>>(1)?.and_then(|state| state.parse().ok()) else {
                 info.paused_at = at;
                 continue;

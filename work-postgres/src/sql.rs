@@ -23,6 +23,8 @@ pub(crate) struct Sql {
     pub(crate) prune: String,
     pub(crate) pause: String,
     pub(crate) resume: String,
+    pub(crate) declare_limit: String,
+    pub(crate) limit_queue: String,
     pub(crate) run_now: String,
     pub(crate) edit: String,
     pub(crate) delete: String,
@@ -50,8 +52,8 @@ impl Sql {
                 NULL::boolean, place, holder
                 FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
                     $15, $16)
-                UNION ALL SELECT l.*, NULL, NULL FROM work.lease($17, $18, $19, $20, $21, $16, NULL, NULL, NULL, NULL) AS l"),
-            lease: sql("SELECT * FROM work.lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
+                UNION ALL SELECT l.*, NULL, NULL FROM work.lease($17, $18, $19, $20, $21, $16, NULL, NULL, NULL, NULL, $22, $23) AS l"),
+            lease: sql("SELECT * FROM work.lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"),
             extend: sql("SELECT * FROM work.extend($1, $2, $3, $4)"),
             settle: sql("SELECT * FROM work.settle($1, $2, $3, $4, $5, $6, $7, $8, $9)"),
             refuse: sql("SELECT * FROM work.refuse($1, $2, $3, $4)"),
@@ -72,6 +74,8 @@ impl Sql {
             pause: sql("INSERT INTO work.paused (queue, at) VALUES ($1, coalesce($2, clock_timestamp()))
                 ON CONFLICT DO NOTHING RETURNING queue"),
             resume: sql("DELETE FROM work.paused WHERE queue = $1 RETURNING queue"),
+            declare_limit: sql("SELECT work.declare_limit($1, $2)"),
+            limit_queue: sql("SELECT work.limit_queue($1, $2)"),
             run_now: sql("SELECT * FROM work.run_now($1, $2)"),
             edit: sql("SELECT work.edit($1, $2)"),
             delete: sql("SELECT * FROM work.delete($1)"),

@@ -7,6 +7,7 @@ mod support;
 use support::{Place, complete, job, lease};
 use work_core::JobState;
 use work_core::store::{Inspect, JobFilter, Order, Settled, Store};
+use work_postgres::PostgresStore;
 
 const FIRST: &str = include_str!("../src/sql/1_jobs.sql");
 
@@ -50,7 +51,7 @@ async fn jobs_of_the_first_version_go_on_in_the_second() {
     let settled = store.settle(leases.iter().map(complete).collect()).await.unwrap();
     assert_eq!(settled, [Settled::Done; 2]);
     assert!(store.retry(page.jobs[3].job.parts.id).await.unwrap());
-    assert_eq!(place.other().await.number("SELECT version FROM work.work_schema").await, 2);
+    assert_eq!(place.other().await.number("SELECT version FROM work.work_schema").await, PostgresStore::SCHEMA_VERSION);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

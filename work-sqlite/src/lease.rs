@@ -5,7 +5,7 @@ use work_core::store::{ErrorRecord, Fence, Lease, LeaseKey, Leased, Want};
 use work_core::{DEFAULT_MAX_ATTEMPTS, Queue, Status};
 
 use crate::after::NEVER;
-use crate::queues::at_work;
+use crate::queues::{any_limits, is_paused, room};
 use crate::row::{self, BadRow, COLUMNS, Stored, WIDTH, instant};
 use crate::settle::give_up;
 use crate::store::Shared;
@@ -17,6 +17,15 @@ const NEXT_LEVEL: &str = "SELECT min(priority) FROM jobs INDEXED BY jobs_ready
 
 const NEXT_DUE: &str = "SELECT scheduled_at FROM jobs INDEXED BY jobs_ready
     WHERE state = 'available' AND queue = ?1 AND priority = ?2 AND scheduled_at < ?3 ORDER BY scheduled_at LIMIT 1";
+
+const DUE_OF_LEVEL: &str = "SELECT scheduled_at, seq FROM jobs INDEXED BY jobs_ready
+    WHERE state = 'available' AND queue = ?1 AND priority = ?2 AND scheduled_at <= ?3
+    ORDER BY scheduled_at, seq LIMIT ?4";
+
+/// With aging: when a job would have been due at the first level, to come at the same time.
+fn aged_key(at: i64, priority: i64, step: i64) -> i64 {
+    at.saturating_add(priority.saturating_mul(step))
+}
 
 fn lease_sql() -> String {
     format!(
@@ -37,14 +46,21 @@ pub(crate) fn lease(connection: &Connection, shared: &Shared, want: &Want) -> ru
     let now = shared.now();
     let mut leasing = Leasing { connection, shared, want, now, statement: connection.prepare_cached(&lease_sql())? };
     let mut leased = Leased::default();
-    let queues = at_work(connection, &want.queues)?;
-    for queue in &queues {
-        leasing.queue(queue, &mut leased)?;
+    let any_limits = any_limits(connection)?;
+    let room_of = |queue: &Queue| if any_limits { room(connection, queue) } else { Ok(usize::MAX) };
+    let mut open = Vec::with_capacity(want.queues.len());
+    for (queue, at_most) in want.turns() {
+        if !is_paused(connection, queue)? {
+            leasing.queue(queue, at_most.min(room_of(queue)?), &mut leased)?;
+            open.push(queue);
+        }
     }
     if leased.jobs.len() < want.limit {
         let mut next = None;
-        for queue in &queues {
-            next = earlier(next, first_due(connection, queue)?);
+        for queue in open {
+            if room_of(queue)? > 0 {
+                next = earlier(next, first_due(connection, queue)?);
+            }
         }
         leased.next_due_in = next.map(|at| Duration::from_millis(u64::try_from(at.saturating_sub(now)).unwrap_or(0)));
     }
@@ -60,22 +76,67 @@ struct Leasing<'c> {
 }
 
 impl Leasing<'_> {
-    fn queue(&mut self, queue: &Queue, leased: &mut Leased) -> rusqlite::Result<()> {
+    fn queue(&mut self, queue: &Queue, at_most: usize, leased: &mut Leased) -> rusqlite::Result<()> {
+        let until = leased.jobs.len().saturating_add(at_most).min(self.want.limit);
+        if let Some(step) = self.want.aging {
+            return self.aged(queue, until, i64::try_from(step.as_millis()).unwrap_or(i64::MAX), leased);
+        }
         // From the lowest number there is: a row with a priority out of range must be found to be refused.
         let mut from = Some(i64::MIN);
-        while let Some(least) = from.filter(|_| leased.jobs.len() < self.want.limit) {
+        while let Some(least) = from.filter(|_| leased.jobs.len() < until) {
             let Some(level) = next_level(self.connection, queue, least)? else { break };
-            while leased.jobs.len() < self.want.limit && self.level(queue, level, leased)? > 0 {}
+            while leased.jobs.len() < until && self.level(queue, level, until, leased)? > 0 {}
             from = level.checked_add(1);
         }
         Ok(())
     }
 
-    /// Takes what is due at one level. Answers how many rows were touched: some may be no jobs.
-    fn level(&mut self, queue: &Queue, level: i64, leased: &mut Leased) -> rusqlite::Result<usize> {
+    /// The levels of priority are merged by when a job would have been due at the first one.
+    fn aged(&mut self, queue: &Queue, until: usize, step: i64, leased: &mut Leased) -> rusqlite::Result<()> {
+        while leased.jobs.len() < until {
+            let (first, levels) = (leased.jobs.len(), self.first_of_levels(queue, until - leased.jobs.len(), step)?);
+            let mut touched = 0;
+            for (level, jobs) in levels {
+                touched += self.level(queue, level, leased.jobs.len() + jobs, leased)?;
+            }
+            let key = |lease: &Lease| {
+                let parts = &lease.job.parts;
+                let at = parts.scheduled_at.map_or(i64::MIN, |at| at.timestamp_millis());
+                (aged_key(at, i64::from(parts.priority), step), lease.key.row)
+            };
+            leased.jobs[first..].sort_by_key(key);
+            if touched == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many jobs of each level are among the first ones.
+    fn first_of_levels(&self, queue: &Queue, limit: usize, step: i64) -> rusqlite::Result<Vec<(i64, usize)>> {
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (mut levels, mut due, mut from) = (Vec::new(), Vec::new(), Some(i64::MIN));
+        while let Some(least) = from {
+            let Some(level) = next_level(self.connection, queue, least)? else { break };
+            let mut statement = self.connection.prepare_cached(DUE_OF_LEVEL)?;
+            let mut rows = statement.query(params![queue.as_str(), level, self.now, most])?;
+            while let Some(row) = rows.next()? {
+                due.push((aged_key(row.get(0)?, level, step), row.get::<_, i64>(1)?, levels.len()));
+            }
+            levels.push((level, 0));
+            from = level.checked_add(1);
+        }
+        due.sort_unstable();
+        due.iter().take(limit).for_each(|(.., at)| levels[*at].1 += 1);
+        levels.retain(|(_, jobs)| *jobs > 0);
+        Ok(levels)
+    }
+
+    /// Takes what is due at one level, until there are so many in all. Answers how many rows were touched: some may be no jobs.
+    fn level(&mut self, queue: &Queue, level: i64, until: usize, leased: &mut Leased) -> rusqlite::Result<usize> {
+        let limit = i64::try_from(until - leased.jobs.len()).unwrap_or(i64::MAX);
         let lease_for = i64::try_from(self.want.lease_for.as_millis()).unwrap_or(i64::MAX);
         let until = self.now.saturating_add(lease_for);
-        let limit = i64::try_from(self.want.limit - leased.jobs.len()).unwrap_or(i64::MAX);
         let max_args = i64::try_from(self.shared.max_args).unwrap_or(i64::MAX);
         let (queue, worker) = (queue.as_str(), self.want.worker.as_str());
         let mut rows = self.statement.query(params![until, worker, queue, level, self.now, limit, max_args])?;

@@ -11,6 +11,7 @@ use crate::SqliteStore;
 use crate::candidates::{READY_OF_QUEUE, dead_sql, open_sql, tag_sql};
 use crate::inspect::{COUNT_ALL, COUNT_DEAD, COUNT_READY};
 use crate::prune::{Sweep, sweep as sweep_rows};
+use crate::queues::COUNT_RUNNING;
 use crate::search::{Search, scan_sql, search};
 use crate::store::call;
 
@@ -47,9 +48,12 @@ async fn every_statement_of_a_page_reads_an_index_in_order_or_has_a_limit() {
             assert!(sql.contains("LIMIT"), "{sql}");
         }
     }
-    for (sql, expected) in
-        [(COUNT_ALL, "COVERING INDEX"), (COUNT_READY, "jobs_ready"), (COUNT_DEAD, "SEARCH jobs USING COVERING")]
-    {
+    for (sql, expected) in [
+        (COUNT_ALL, "COVERING INDEX"),
+        (COUNT_READY, "jobs_ready"),
+        (COUNT_DEAD, "SEARCH jobs USING COVERING"),
+        (COUNT_RUNNING, "jobs_leases"),
+    ] {
         let plan = plan(&connection, sql);
         assert!(plan.contains(expected) && plan.contains("COVERING INDEX"), "{sql}: {plan}");
     }

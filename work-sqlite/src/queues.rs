@@ -31,16 +31,55 @@ pub(crate) fn resume(connection: &Connection, shared: &Shared, queue: &Queue) ->
     Ok(resumed)
 }
 
-/// Those of these queues that are not paused.
-pub(crate) fn at_work<'q>(connection: &Connection, queues: &'q [Queue]) -> rusqlite::Result<Vec<&'q Queue>> {
-    let mut statement = connection.prepare_cached("SELECT 1 FROM paused WHERE queue = ?1")?;
-    let mut at_work = Vec::with_capacity(queues.len());
-    for queue in queues {
-        if statement.query_row([queue.as_str()], |_| Ok(())).optional()?.is_none() {
-            at_work.push(queue);
-        }
-    }
-    Ok(at_work)
+/// Answers whether nothing is to be leased from it.
+pub(crate) fn is_paused(connection: &Connection, queue: &Queue) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM paused WHERE queue = ?1")?.exists([queue.as_str()])
+}
+
+/// Answers whether any queue has a limit.
+pub(crate) fn any_limits(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM limits LIMIT 1")?.exists([])
+}
+
+fn limit(connection: &Connection, queue: &Queue) -> rusqlite::Result<Option<u32>> {
+    let mut statement = connection.prepare_cached("SELECT at_most FROM limits WHERE queue = ?1")?;
+    statement.query_row([queue.as_str()], |row| row.get(0)).optional()
+}
+
+/// How many jobs of a queue may be leased now. Nobody else leases until this transaction has ended.
+pub(crate) fn room(connection: &Connection, queue: &Queue) -> rusqlite::Result<usize> {
+    let Some(at_most) = limit(connection, queue)? else { return Ok(usize::MAX) };
+    let mut statement = connection.prepare_cached(COUNT_RUNNING)?;
+    let running: i64 = statement.query_row([queue.as_str()], |row| row.get(0))?;
+    Ok(usize::try_from(i64::from(at_most) - running).unwrap_or(0))
+}
+
+pub(crate) const COUNT_RUNNING: &str =
+    "SELECT count(*) FROM jobs INDEXED BY jobs_leases WHERE state = 'running' AND queue = ?1";
+
+/// Answers the limit that stands.
+pub(crate) fn declare(connection: &Connection, _: &Shared, (queue, at_most): &(Queue, u32)) -> rusqlite::Result<u32> {
+    let sql = "INSERT OR IGNORE INTO limits (queue, at_most) VALUES (?1, ?2)";
+    connection.prepare_cached(sql)?.execute(params![queue.as_str(), at_most])?;
+    Ok(limit(connection, queue)?.unwrap_or(*at_most))
+}
+
+/// Answers the limit before.
+pub(crate) fn set_limit(
+    connection: &Connection,
+    shared: &Shared,
+    (queue, at_most): &(Queue, Option<u32>),
+) -> rusqlite::Result<Option<u32>> {
+    let before = limit(connection, queue)?;
+    let name = queue.as_str();
+    match at_most {
+        Some(_) => connection
+            .prepare_cached("INSERT OR REPLACE INTO limits (queue, at_most) VALUES (?1, ?2)")?
+            .execute(params![name, at_most])?,
+        None => connection.prepare_cached("DELETE FROM limits WHERE queue = ?1")?.execute([name])?,
+    };
+    shared.made_available();
+    Ok(before)
 }
 
 type Queues = BTreeMap<String, QueueInfo>;
@@ -56,6 +95,11 @@ pub(crate) fn queues(connection: &Connection, shared: &Shared, (): &()) -> rusql
     while let Some(row) = rows.next()? {
         let at = row.get::<_, i64>(1).map(instant)?;
         info(&mut queues, row.get_ref(0)?.as_str().unwrap_or_default()).paused_at = Some(at);
+    }
+    let mut statement = connection.prepare_cached("SELECT queue, at_most FROM limits")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        info(&mut queues, row.get_ref(0)?.as_str().unwrap_or_default()).at_most = Some(row.get(1)?);
     }
     ready(connection, now, &mut queues)?;
     let sql = "SELECT queue, count(*) FROM jobs INDEXED BY jobs_leases WHERE state = 'running' GROUP BY queue";

@@ -4,6 +4,7 @@ use work_core::{Kind, Parts, Queue, Status};
 
 use crate::after::{go_on_after, somebody_waits};
 use crate::insert::{insert, text_or_bytes};
+use crate::queues::any_limits;
 use crate::row::{id_of, millis};
 use crate::store::Shared;
 
@@ -41,6 +42,10 @@ pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) 
     let ended = done.iter().zip(&answers).filter(|(_, answer)| **answer == Settled::Done);
     for (done, _) in ended.filter(|(done, _)| !done.then.is_empty()) {
         insert(connection, shared, &done.then)?;
+    }
+    if any_limits(connection)? {
+        // Whoever waits may have room now.
+        shared.made_available();
     }
     Ok(answers)
 }

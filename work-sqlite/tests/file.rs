@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use work_core::store::{Inspect, JobFilter, Leased, Order, Settle, Settled, Settlement, Store, Want};
-use work_core::{DEFAULT_MAX_ARGS, Job, JobState, Queue, Status};
+use work_core::{DEFAULT_MAX_ARGS, Job, JobState, Status};
 use work_sqlite::{Durability, OpenError, SqliteStore};
 
 struct Place {
@@ -35,8 +35,7 @@ impl Place {
 }
 
 async fn lease(store: &SqliteStore, limit: usize) -> Leased {
-    let want =
-        Want { queues: vec![Queue::DEFAULT], limit, lease_for: Duration::from_secs(30), worker: "test".to_owned() };
+    let want = Want { limit, worker: "test".to_owned(), ..Want::default() };
     store.lease(want).await.unwrap()
 }
 
@@ -122,7 +121,7 @@ async fn a_file_that_cannot_be_a_store_is_refused_with_a_message_of_its_own() {
     Connection::open(path("foreign")).unwrap().execute_batch("CREATE TABLE jobs (x)").unwrap();
     for (name, expected) in [
         ("text", "this is not an SQLite database; give another path, or move the file away"),
-        ("newer", "the schema has version 9, and this program knows versions up to 2; run a newer program"),
+        ("newer", "the schema has version 9, and this program knows versions up to 3; run a newer program"),
         ("foreign", "this database has a table `jobs` of another program; give another path"),
         ("no/folder", "does not exist; create it first"),
         (".", "this is a folder; give the path of a file"),

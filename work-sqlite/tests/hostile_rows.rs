@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use work_core::store::{
     Inspect, JobFilter, Lease, Order, Rescued, Settle, Settled, Settlement, Store, StoredJob, Want,
 };
-use work_core::{DEFAULT_MAX_ARGS, Job, JobState, Queue, Status};
+use work_core::{DEFAULT_MAX_ARGS, Job, JobState, Status};
 use work_sqlite::SqliteStore;
 
 async fn place() -> (TempDir, PathBuf, SqliteStore) {
@@ -21,7 +21,7 @@ async fn place() -> (TempDir, PathBuf, SqliteStore) {
 }
 
 async fn lease(store: &SqliteStore, limit: usize) -> Vec<Lease> {
-    let want = Want { queues: vec![Queue::DEFAULT], limit, lease_for: Duration::from_secs(30), worker: "test".into() };
+    let want = Want { limit, worker: "test".into(), ..Want::default() };
     store.lease(want).await.unwrap().jobs
 }
 

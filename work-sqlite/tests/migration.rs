@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use work_core::store::{Inspect, JobFilter, Store, Want};
-use work_core::{DEFAULT_MAX_ARGS, Job, JobState, Queue};
+use work_core::{DEFAULT_MAX_ARGS, Job, JobState};
 use work_sqlite::SqliteStore;
 
 #[tokio::test]
@@ -26,12 +26,12 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_and_its_jobs_go_on() 
     let store = SqliteStore::open(&path).await.unwrap();
     store.insert(vec![Job::new("new", 2).tag("t").into_stored(DEFAULT_MAX_ARGS).unwrap()]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let want = Want { queues: vec![Queue::DEFAULT], limit: 9, lease_for: Duration::from_secs(30), worker: "w".into() };
+    let want = Want { limit: 9, worker: "w".into(), ..Want::default() };
     let kinds: Vec<_> = store.lease(want).await.unwrap().jobs.into_iter().map(|lease| lease.job.parts.kind).collect();
     assert_eq!(kinds.iter().map(work_core::Kind::as_str).collect::<Vec<_>>(), ["waits", "new"]);
     let dead = JobFilter::all().state(JobState::Discarded).error_contains("broke");
     assert_eq!(store.retry_all(dead, 10).await.unwrap(), 1);
     let found: i64 =
         Connection::open(&path).unwrap().query_row("SELECT version FROM work_schema", [], |row| row.get(0)).unwrap();
-    assert_eq!(found, 2);
+    assert_eq!(found, SqliteStore::SCHEMA_VERSION);
 }

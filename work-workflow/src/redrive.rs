@@ -100,6 +100,7 @@ impl<S: States> Run<S> {
                 limit: BATCH,
                 lease_for: Duration::from_secs(30),
                 worker: "redrive".to_owned(),
+                ..Want::default()
             };
             let leased = self.shared.store.lease(want).await?.jobs;
             if leased.is_empty() {

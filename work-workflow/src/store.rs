@@ -149,7 +149,7 @@ impl StateStore {
             return Ok(Leased { jobs: Vec::new(), next_due_in: admitted.again });
         }
         let limit = admitted.jobs;
-        let mut leased = self.inner.lease(Want { queues, limit, ..want }).await?;
+        let mut leased = self.inner.lease(Want { queues, at_most: Vec::new(), limit, ..want }).await?;
         for lease in &leased.jobs {
             let found = self.live.find(&lease.job.parts.queue);
             if let Some((run, state)) = &found {

@@ -85,7 +85,13 @@ impl Place {
     pub(crate) async fn lease(&self, id: JobId) -> work_core::store::LeaseKey {
         let store = self.store().await;
         let queue = store.get(id).await.unwrap().unwrap().job.parts.queue;
-        let want = Want { queues: vec![queue], limit: 100, lease_for: Duration::from_secs(600), worker: "w".into() };
+        let want = Want {
+            queues: vec![queue],
+            limit: 100,
+            lease_for: Duration::from_secs(600),
+            worker: "w".into(),
+            ..Want::default()
+        };
         let leased = store.lease(want).await.unwrap().jobs;
         assert_eq!(leased.len(), 1, "keep each job that is to run in a queue of its own");
         assert_eq!(leased[0].key.id, id);

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::board::{Board, End, Ending};
 use super::groups;
+use super::turns::Ticket;
 use crate::compose::Following;
 use crate::context::Run;
 use crate::execution::Execution;
@@ -23,14 +24,16 @@ pub(super) struct Leases {
 pub(super) struct Item {
     lease: Lease,
     context: Context,
+    /// Counts it among those of its queue that run here.
+    ticket: Option<Ticket>,
 }
 
 impl Item {
-    pub(super) fn new(lease: Lease) -> Self {
+    pub(super) fn new(lease: Lease, ticket: Option<Ticket>) -> Self {
         let job = Some((lease.key.id, lease.job.parts.kind.clone()));
         let max_attempts = RetryPolicy::max_attempts(&lease.job);
         let run = Run { job, attempt: lease.attempt, max_attempts, fence: Some(lease.key.fence), origin: None };
-        Self { lease, context: Context::of(run) }
+        Self { lease, context: Context::of(run), ticket }
     }
 
     pub(super) const fn key(&self) -> LeaseKey {
@@ -105,7 +108,7 @@ impl Execute for Leases {
     fn tag(_: &mut Item) {}
 
     async fn execute(&self, item: Item, slot: u32, last: &mut LastRoute) {
-        let Item { lease, context } = item;
+        let Item { lease, context, ticket: _ticket } = item;
         let (key, attempt, max_attempts) = (lease.key, lease.attempt, context.max_attempts());
         context.set_worker(slot);
         if self.board.settings.timings {

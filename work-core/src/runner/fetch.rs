@@ -1,3 +1,4 @@
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -6,8 +7,9 @@ use futures_util::future::{Either, select};
 
 use super::board::Board;
 use super::execute::{Item, Leases};
+use super::turns::{Plan, Turns};
 use crate::pool::Pool;
-use crate::store::{BoxFuture, Leased};
+use crate::store::{BoxFuture, HandedOver, Lease, Leased, Want};
 use crate::{Backoff, StoreError};
 
 /// Jobs that wait in this process for a slot, at most: what a store round trip is worth while jobs are short.
@@ -27,19 +29,26 @@ const AT_LATEST: Duration = Duration::from_secs(2);
 
 /// Leases jobs as long as there is room for some, until the board says stop.
 pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
-    let mut window = Window::new(pool.concurrency());
+    let mut turns = Turns::new(&board.settings.queues);
+    let mut window = Window::new(pool.concurrency(), turns.leases_ahead());
     let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(AT_LATEST).jitter(0.5);
     let mut failures = 0;
     while let Some(()) = board.stopping.run_until_cancelled(room(&board, &pool, window.low_water())).await {
-        let want = window.size().saturating_sub(pool.len());
-        let mut ready = board.store.ready(&board.settings.queues);
+        let plan = window.plan(&turns, &pool);
+        if plan.limit == 0 {
+            let _ = board.stopping.run_until_cancelled(end_of_one(&turns, &pool, window.concurrency)).await;
+            window.look(pool.started(), pool.concurrency());
+            continue;
+        }
+        let mut ready = board.store.ready(&board.settings.queues.names);
         // Registers before the store is asked: what arrives in between is not missed.
         let told = std::future::poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx).is_ready())).await;
-        match lease(&board, &pool, want).await {
-            Ok((found, _)) if found == want || told => failures = 0,
-            Ok((_, next_due_in)) => {
+        match lease(&board, &pool, &mut turns, &plan).await {
+            Ok(Found { jobs, more, .. }) if jobs == plan.limit || told || more => failures = 0,
+            Ok(Found { next_due_in, .. }) => {
                 failures = 0;
-                let _ = board.stopping.run_until_cancelled(wait(&board, &pool, &mut window, ready, next_due_in)).await;
+                let wait = wait(&board, &pool, (&mut turns, &mut window), ready, next_due_in);
+                let _ = board.stopping.run_until_cancelled(wait).await;
             }
             Err(error) => {
                 failures += 1;
@@ -56,26 +65,50 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
 async fn wait(
     board: &Arc<Board>,
     pool: &Pool<Leases>,
-    window: &mut Window,
+    (turns, window): (&mut Turns, &mut Window),
     mut ready: BoxFuture<'_, ()>,
     mut next_due_in: Option<Duration>,
 ) {
     loop {
         let pause = next_due_in.unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(1), LOOK_AGAIN);
-        let room = window.size().saturating_sub(pool.len());
-        let handed = board.store.hand_over(board.settings.want(room));
-        let Ok(Either::Left((handed, _))) = tokio::time::timeout(pause, select(handed, ready.as_mut())).await else {
+        let plan = window.plan(turns, pool);
+        if plan.limit == 0 {
             return;
+        }
+        let handed = board.store.hand_over(want(board, turns, &plan));
+        let handed = {
+            let told = pin!(woken(ready.as_mut(), turns, &plan));
+            match tokio::time::timeout(pause, select(handed, told)).await {
+                Ok(Either::Left((handed, _))) => handed,
+                _ => return,
+            }
         };
-        next_due_in = handed.leased.next_due_in;
+        let HandedOver { asked, leased, .. } = handed;
+        let found = start(board, pool, (turns, &plan), leased, asked);
         // As many as there was room for: there may be more.
-        if start(board, pool, handed.leased, handed.asked) >= room {
+        if found.jobs >= plan.limit || found.more {
             return;
         }
+        next_due_in = found.next_due_in;
         window.look(pool.started(), pool.concurrency());
-        if window.size() <= pool.len() {
-            return;
-        }
+    }
+}
+
+/// By a job that arrives, or if some are held back here, by the end of one.
+async fn woken(ready: Pin<&mut (dyn Future<Output = ()> + Send)>, turns: &Turns, plan: &Plan) {
+    if plan.capped.contains(&true) {
+        select(ready, pin!(turns.freed())).await;
+    } else {
+        ready.await;
+    }
+}
+
+/// So many run of each queue that nothing may be leased: waits until that changes.
+async fn end_of_one(turns: &Turns, pool: &Pool<Leases>, concurrency: usize) {
+    if pool.len() < concurrency {
+        turns.freed().await;
+    } else {
+        select(pin!(turns.freed()), pin!(pool.at_most(concurrency.saturating_sub(1)))).await;
     }
 }
 
@@ -87,33 +120,78 @@ async fn room(board: &Board, pool: &Pool<Leases>, low_water: usize) {
 }
 
 /// Runs to its end even if the runner stops meanwhile: what was leased is on the board.
-async fn lease(board: &Arc<Board>, pool: &Pool<Leases>, limit: usize) -> Result<(usize, Option<Duration>), StoreError> {
+async fn lease(board: &Arc<Board>, pool: &Pool<Leases>, turns: &mut Turns, plan: &Plan) -> Result<Found, StoreError> {
     let asked = Instant::now();
-    let leased = board.store.lease(board.settings.want(limit)).await?;
-    let next_due_in = leased.next_due_in;
-    Ok((start(board, pool, leased, asked), next_due_in))
+    let leased = board.store.lease(want(board, turns, plan)).await?;
+    Ok(start(board, pool, (turns, plan), leased, asked))
 }
 
-/// Answers how many were started.
-fn start(board: &Arc<Board>, pool: &Pool<Leases>, leased: Leased, asked: Instant) -> usize {
-    let items: Vec<Item> = leased.jobs.into_iter().map(Item::new).collect();
+fn want(board: &Board, turns: &Turns, plan: &Plan) -> Want {
+    let settings = &board.settings;
+    let (queues, at_most) = plan.turns.iter().map(|(at, most)| (turns.name(*at).clone(), *most)).unzip();
+    let (limit, lease_for, worker) = (plan.limit, settings.lease_for, settings.worker.clone());
+    Want { queues, at_most, limit, lease_for, worker, aging: settings.aging }
+}
+
+fn start(
+    board: &Board,
+    pool: &Pool<Leases>,
+    (turns, plan): (&mut Turns, &Plan),
+    leased: Leased,
+    asked: Instant,
+) -> Found {
+    let (items, more) = in_turn(leased.jobs, turns, plan);
     board.hold(items.iter().map(Item::held), asked);
-    let found = items.len();
+    let found = Found { jobs: items.len(), more, next_due_in: leased.next_due_in };
     pool.submit_all(|()| items);
     found
+}
+
+/// What a lease came to.
+struct Found {
+    jobs: usize,
+    /// Some queues had less than their share, and others may have more.
+    more: bool,
+    next_due_in: Option<Duration>,
+}
+
+/// In the order to start them: the queues by turns, as their weights say. And whether there may be more.
+fn in_turn(jobs: Vec<Lease>, turns: &mut Turns, plan: &Plan) -> (Vec<Item>, bool) {
+    let mut taken = vec![0; plan.capped.len()];
+    let mut items: Vec<(f64, Item)> = Vec::with_capacity(jobs.len());
+    for lease in jobs {
+        let Some(at) = turns.find(&lease.job.parts.queue) else {
+            items.push((0.0, Item::new(lease, None)));
+            continue;
+        };
+        taken[at] += 1;
+        items.push((turns.place(at, taken[at]), Item::new(lease, turns.ticket(at))));
+    }
+    let more = turns.took(plan, &taken);
+    if taken.len() > 1 {
+        items.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    (items.into_iter().map(|(_, item)| item).collect(), more)
 }
 
 /// How many jobs to hold: as many as run at once, and while they are short, more.
 struct Window {
     concurrency: usize,
     ahead: usize,
+    leases_ahead: bool,
     started: u64,
     looked: Instant,
 }
 
 impl Window {
-    fn new(concurrency: usize) -> Self {
-        Self { concurrency, ahead: 0, started: 0, looked: Instant::now() }
+    fn new(concurrency: usize, leases_ahead: bool) -> Self {
+        Self { concurrency, ahead: 0, leases_ahead, started: 0, looked: Instant::now() }
+    }
+
+    /// What to ask for next.
+    fn plan(&self, turns: &Turns, pool: &Pool<Leases>) -> Plan {
+        let held = pool.len();
+        turns.plan(self.size().saturating_sub(held), self.concurrency.saturating_sub(held))
     }
 
     const fn size(&self) -> usize {
@@ -131,7 +209,8 @@ impl Window {
         let elapsed = self.looked.elapsed();
         if elapsed >= Duration::from_millis(1) {
             let rate = (started - self.started) as f64 / elapsed.as_secs_f64();
-            self.ahead = ((rate * AHEAD_FOR.as_secs_f64()) as usize).min(MAX_AHEAD);
+            let ahead = if self.leases_ahead { AHEAD_FOR } else { Duration::ZERO };
+            self.ahead = ((rate * ahead.as_secs_f64()) as usize).min(MAX_AHEAD);
             self.started = started;
             self.looked = Instant::now();
         }

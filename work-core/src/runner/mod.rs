@@ -15,12 +15,15 @@ mod execute;
 mod fetch;
 mod groups;
 mod keep;
+mod queues;
 mod ramp;
 mod schedules;
 mod settle;
+mod turns;
 mod upkeep;
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,17 +31,22 @@ use board::Board;
 pub(crate) use board::Waiters;
 
 use crate::pool::Pool;
+use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::MAX_RESERVED;
 use crate::router::Routes;
-use crate::store::{Inspect, Retention, Want};
+use crate::store::{Inspect, Retention};
 use crate::worker::check_range;
-use crate::{Clock, DEFAULT_MAX_OUTPUT, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store};
+use crate::{Backoff, Clock, DEFAULT_MAX_OUTPUT, InvalidJob, JobId, Kind, RetryPolicy, Router, Store};
 
 use execute::Leases;
+pub use queues::{InvalidQueues, Queues};
 pub use ramp::Ramp;
+
+/// The largest step of aging.
+const MAX_AGING: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Drains queues of a store with the handlers of a router. Made by [`Runner::new`], changed by its setters.
 ///
@@ -78,7 +86,7 @@ pub struct Runner {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    queues: Vec<Queue>,
+    queues: Queues,
     concurrency: usize,
     lease_for: Duration,
     grace: Duration,
@@ -87,19 +95,13 @@ pub(crate) struct Settings {
     clock: Clock,
     timings: bool,
     ramp: Option<Ramp>,
+    aging: Option<Duration>,
     retention: Retention,
     max_output: usize,
     /// The version of the program.
     version: String,
     /// Who we are, for people who look at a lease. Each run has a name of its own.
     worker: String,
-}
-
-impl Settings {
-    /// At most so many jobs, for us.
-    fn want(&self, limit: usize) -> Want {
-        Want { queues: self.queues.clone(), limit, lease_for: self.lease_for, worker: self.worker.clone() }
-    }
 }
 
 /// What a runner did, and what it could not end.
@@ -123,7 +125,7 @@ impl Runner {
     /// A runner of the queue `default` with default settings.
     pub fn new(store: Arc<dyn Store>, router: Router) -> Self {
         let settings = Settings {
-            queues: vec![Queue::DEFAULT],
+            queues: Queues::default(),
             concurrency: 100,
             lease_for: Duration::from_secs(30),
             grace: Duration::from_secs(25),
@@ -132,6 +134,7 @@ impl Runner {
             clock: Clock::system(),
             timings: false,
             ramp: None,
+            aging: None,
             retention: Retention::default(),
             max_output: DEFAULT_MAX_OUTPUT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -142,9 +145,17 @@ impl Runner {
         Self { store, routes, settings, waiters, hurry, cancelled, inspect: None }
     }
 
-    /// The queues to drain, the first one first.
-    pub fn queues(mut self, queues: impl IntoIterator<Item = impl Into<Queue>>) -> Self {
-        self.settings.queues = queues.into_iter().map(Into::into).collect();
+    /// The queues to drain: a list of names, the first one first, or [`Queues`] with weights and limits.
+    pub fn queues(mut self, queues: impl Into<Queues>) -> Self {
+        self.settings.queues = queues.into();
+        self
+    }
+
+    /// Lets a job's priority rise with the time that it waits, by one for each `step`, so that no priority starves; off by
+    /// default. A job starts before one of a smaller priority number if it has been due longer by more than `step` for each
+    /// number between them. 1 ms to 365 days; each runner goes by its own.
+    pub const fn aging(mut self, step: Duration) -> Self {
+        self.settings.aging = Some(step);
         self
     }
 
@@ -262,10 +273,12 @@ impl Runner {
         if settings.max_output > MAX_RESERVED {
             return Err(InvalidJob::out_of_range("max_output", settings.max_output, "at most 16777216 bytes"));
         }
-        if settings.queues.is_empty() {
-            return Err(InvalidJob::out_of_range("queues", "of none", "at least one queue"));
+        if let Some(step) = settings.aging
+            && !(Duration::from_millis(1)..=MAX_AGING).contains(&step)
+        {
+            return Err(InvalidJob::out_of_range("aging", format!("{step:?}"), "1 ms to 365 days"));
         }
-        Ok(settings.queues.iter().try_for_each(Queue::validate)?)
+        Ok(settings.queues.validate()?)
     }
 
     /// Drains the queues until `shutdown` resolves, and then stops gracefully: leases nothing more, gives back what
@@ -273,7 +286,8 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// [`InvalidJob`] if a setting is out of its range; nothing was run then.
+    /// [`InvalidJob`] if a setting is out of its range, or if a queue is to have
+    /// [another limit](Queues::at_most_everywhere) than the store keeps; nothing was run then.
     ///
     /// # Cancel safety
     ///
@@ -282,6 +296,12 @@ impl Runner {
         self.validate()?;
         let Self { store, routes, mut settings, waiters, hurry, cancelled, inspect } = self;
         settings.worker = name_of_run();
+        let mut shutdown = pin!(shutdown);
+        if let Either::Left((declared, _)) = select(pin!(declare(&*store, &settings.queues)), &mut shutdown).await {
+            declared?;
+        } else {
+            return Ok(Report::default());
+        }
         let board = Arc::new(Board::new(store, settings, waiters, cancelled, inspect));
         let ramp = board.settings.ramp.clone();
         let concurrency = if ramp.is_some() { 1 } else { board.settings.concurrency };
@@ -305,6 +325,29 @@ impl Runner {
         keeper.stop().await;
         Ok(board.report())
     }
+}
+
+/// Says to the store which limits hold everywhere. It is waited for.
+async fn declare(store: &dyn Store, queues: &Queues) -> Result<(), InvalidQueues> {
+    let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(Duration::from_secs(5)).jitter(0.5);
+    for (queue, given) in queues.declared() {
+        let mut failures = 0;
+        let kept = loop {
+            match store.declare_limit(queue.clone(), given).await {
+                Ok(kept) => break kept,
+                Err(error) => {
+                    failures += 1;
+                    let delay = backoff.delay(failures);
+                    tracing::warn!(%error, ?delay, %queue, "the limit of a queue could not be declared");
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        };
+        if kept != given {
+            return Err(InvalidQueues::OtherLimit { queue: queue.clone(), given, kept });
+        }
+    }
+    Ok(())
 }
 
 /// Machine, process, and what no other run has.

@@ -29,7 +29,7 @@ pub(super) async fn run(board: Arc<Board>) {
 /// One for each report, named as OpenTelemetry's conventions for messaging have it: `settle`, and the queue if there is one.
 /// Without a subscriber it costs a look at a flag.
 fn settle_span(board: &Board, jobs: usize) -> Span {
-    let queue = || match &*board.settings.queues {
+    let queue = || match &*board.settings.queues.names {
         [queue] => Some(queue),
         _ => None,
     };

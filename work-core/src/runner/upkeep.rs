@@ -97,7 +97,7 @@ fn info(board: &Board) -> WorkerInfo {
     info.host = super::host();
     info.pid = std::process::id();
     info.version.clone_from(&settings.version);
-    info.queues.clone_from(&settings.queues);
+    info.queues.clone_from(&settings.queues.names);
     info.slots = settings.concurrency;
     info.running = board.count_held();
     info

@@ -94,7 +94,16 @@ pub trait Inspect: Store {
     /// [`StoreError`] if the store cannot be written.
     fn resume(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// The queues by name: those that hold jobs that have not ended well, that are paused, or that a worker drains.
+    /// Lets at most so many jobs of a queue be leased at once, by all runners together, or any number; from the next lease
+    /// on, and whatever was [declared](Store::declare_limit). What is leased already goes on. Answers the limit before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the name is no name of a queue, if the number is 0, or if the store cannot be written.
+    fn limit_queue(&self, queue: Queue, at_most: Option<u32>) -> BoxFuture<'_, Result<Option<u32>, StoreError>>;
+
+    /// The queues by name: those that hold jobs that have not ended well, that are paused or limited, or that a worker
+    /// drains.
     ///
     /// # Errors
     ///

@@ -5,17 +5,38 @@ use chrono::{DateTime, Utc};
 use super::NewJob;
 use crate::{JobId, Queue};
 
-/// What a runner asks of [`Store::lease`](super::Store::lease).
+/// What a runner asks of [`Store::lease`](super::Store::lease). By default one job of the queue `default` for 30 s.
 #[derive(Debug, Clone)]
 pub struct Want {
-    /// The queues to take from, the first one first.
+    /// The queues to take from, the first one first. One may be named several times, to get several turns.
     pub queues: Vec<Queue>,
+    /// How many jobs each turn may take at most, by the place in `queues`; where there is none, as many as are wanted.
+    pub at_most: Vec<usize>,
     /// At most so many jobs.
     pub limit: usize,
     /// How long each lease lasts.
     pub lease_for: Duration,
     /// Who takes them, for people to read.
     pub worker: String,
+    /// How long a job waits until it counts as one of the next smaller priority number; never if there is none. Jobs are
+    /// then taken in the order of `due time + priority × aging`, and after that in that of their arrival.
+    pub aging: Option<Duration>,
+}
+
+impl Default for Want {
+    fn default() -> Self {
+        let lease_for = Duration::from_secs(30);
+        let (queues, at_most) = (vec![Queue::DEFAULT], Vec::new());
+        Self { queues, at_most, limit: 1, lease_for, worker: String::new(), aging: None }
+    }
+}
+
+impl Want {
+    /// The queues by turns, each with what it may take at most.
+    pub fn turns(&self) -> impl Iterator<Item = (&Queue, usize)> {
+        let most = self.at_most.iter().copied().chain(std::iter::repeat(usize::MAX));
+        self.queues.iter().zip(most)
+    }
 }
 
 /// The number of a lease of a job: larger for each later lease of the same job.

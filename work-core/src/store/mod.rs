@@ -30,6 +30,7 @@ pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 
 pub use crate::args::{MAX_JSON_DEPTH, json_depth};
 pub use crate::compose::{GROUP_KIND, on_error_job};
+use crate::runner::InvalidQueues;
 use crate::{JobId, Parts, Queue, StoreError};
 
 /// A future that a trait object can return: one allocation for a whole batch.
@@ -84,6 +85,19 @@ pub fn check_queue(queue: &Queue) -> Result<(), StoreError> {
     queue.validate().map_err(|error| StoreError::rejected("the queue is refused", error))
 }
 
+/// Refuses a queue that no job could be in, and a limit that would let no job run. For authors of stores.
+///
+/// # Errors
+///
+/// [`StoreError`] says what is wrong, and what is accepted.
+pub fn check_limit(queue: &Queue, at_most: Option<u32>) -> Result<(), StoreError> {
+    check_queue(queue)?;
+    if at_most == Some(0) {
+        return Err(StoreError::rejected("the limit of the queue is refused", InvalidQueues::NoRoom(queue.clone())));
+    }
+    Ok(())
+}
+
 /// A durable home of jobs.
 ///
 /// A batch is all or nothing: one error for all of it, one answer a job otherwise, in the order given. "Now" is the
@@ -103,8 +117,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes jobs that are due, by priority, then due time, then order of arrival, and counts an attempt for each.
     ///
-    /// A job whose `expires_at` has passed, or whose attempts are used up, is discarded instead. Nothing is taken from a queue that is
-    /// [paused](Inspect::pause).
+    /// A job whose `expires_at` has passed, or whose attempts are used up, is discarded instead. Nothing is taken from a
+    /// queue that is [paused](Inspect::pause), and of one that is [limited](Inspect::limit_queue) no more than that are
+    /// running after it, whoever leases at the same time.
     ///
     /// # Errors
     ///
@@ -183,6 +198,15 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`StoreError`]; the next call goes on.
     fn prune(&self, retention: Retention, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Lets at most so many jobs of a queue be leased at once, by all runners together, unless the queue has a limit
+    /// already. Answers the limit that stands, so that who declared another one can be told.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the name is no name of a queue, if the number is 0, or if the store cannot be written. Repeating
+    /// the call is safe.
+    fn declare_limit(&self, queue: Queue, at_most: u32) -> BoxFuture<'_, Result<u32, StoreError>>;
 
     /// Keeps a schedule by its name. If there is one already, its job and its times are replaced; that it is paused and
     /// its last slot stay as they are. If the text of its times is another one, it begins anew: `created_at` is now, and

@@ -13,6 +13,8 @@ pub struct QueueInfo {
     pub queue: Queue,
     /// Since when nothing is leased from it, if it is paused.
     pub paused_at: Option<DateTime<Utc>>,
+    /// How many of its jobs are leased at once, by all runners together, if that is limited.
+    pub at_most: Option<u32>,
     /// How many jobs are in it, by state; those that ended well are not counted here.
     pub counts: Counts,
     /// How long the job that has been due longest waits already, if one is due.
@@ -23,7 +25,7 @@ impl QueueInfo {
     /// A queue without jobs; for authors of stores.
     #[must_use]
     pub fn new(queue: Queue) -> Self {
-        Self { queue, paused_at: None, counts: Counts::default(), oldest_ready_for: None }
+        Self { queue, paused_at: None, at_most: None, counts: Counts::default(), oldest_ready_for: None }
     }
 }
 

@@ -46,6 +46,7 @@ macro_rules! forward_inspect {
             change_all(change: $crate::store::Change, filter: $crate::store::JobFilter, limit: usize) -> u64;
             pause(queue: $crate::Queue) -> bool;
             resume(queue: $crate::Queue) -> bool;
+            limit_queue(queue: $crate::Queue, at_most: Option<u32>) -> Option<u32>;
             queues() -> Vec<$crate::store::QueueInfo>;
             workers() -> Vec<$crate::store::WorkerInfo>;
             pause_schedule(name: String) -> bool;
@@ -67,6 +68,7 @@ macro_rules! forward_upkeep {
             beat(worker: $crate::store::WorkerInfo) -> ();
             leave(worker: String) -> ();
             prune(retention: $crate::store::Retention, limit: usize) -> u64;
+            declare_limit(queue: $crate::Queue, at_most: u32) -> u32;
             put_schedule(schedule: $crate::store::StoredSchedule) -> ();
             schedules() -> Vec<$crate::store::StoredSchedule>;
             fire(due: Vec<$crate::store::Firing>) -> Vec<$crate::store::Fired>;

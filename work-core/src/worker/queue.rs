@@ -15,15 +15,14 @@ use crate::compose::Plan;
 use crate::error::WaitError;
 use crate::handle::Accepted;
 use crate::router::Routes;
-use crate::runner::{Ramp, Report, Runner, Waiters};
+use crate::runner::{Queues, Ramp, Report, Runner, Waiters};
 use crate::source::{Receipt, Source};
 use crate::store::{
     BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, NewJob, Retention, StoredJob, StoredSchedule,
 };
 use crate::{
     Backoff, Clock, DEFAULT_MAX_ARGS, Directive, Group, GroupHandle, GroupStatus, InvalidJob, Job, JobHandle, JobId,
-    JobState, Kind, Outcome, OutputError, PerformError, Queue, RetryPolicy, RouteError, Router, Schedule, Status,
-    StoreError,
+    JobState, Kind, Outcome, OutputError, PerformError, RetryPolicy, RouteError, Router, Schedule, Status, StoreError,
 };
 
 /// Performs jobs that a store keeps: what is accepted survives this process. Cheap to clone.
@@ -106,8 +105,11 @@ macro_rules! runner_settings {
 }
 
 runner_settings! {
-    /// The queues to drain, the first one first; by default `default`.
-    queues(queues: impl IntoIterator<Item = impl Into<Queue>>);
+    /// The queues to drain: a list of names, the first one first, or [`Queues`] with weights and limits; by default
+    /// `default`.
+    queues(queues: impl Into<Queues>);
+    /// Lets a job's priority rise by one for each `step` that it waits; by default it never does. See [`Runner::aging`].
+    aging(step: Duration);
     /// How many jobs run at once, 1 to 1,000,000; by default 100.
     concurrency(jobs: usize);
     /// How long a lease lasts without being extended; by default 30 s.

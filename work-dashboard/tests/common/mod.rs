@@ -105,7 +105,8 @@ impl Site {
         let (id, queue) = (job.parts.id, job.parts.queue.clone());
         self.store.insert(vec![job]).await.unwrap();
         let lease_for = Duration::from_secs(30);
-        let want = Want { queues: vec![queue], limit: 100, lease_for, worker: "worker-of-the-test".into() };
+        let want =
+            Want { queues: vec![queue], limit: 100, lease_for, worker: "worker-of-the-test".into(), ..Want::default() };
         let leased = self.store.lease(want).await.unwrap();
         let lease = leased.jobs.into_iter().find(|lease| lease.key.id == id).expect("it is due");
         let settle = Settle {

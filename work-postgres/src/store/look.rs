@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use work_core::store::{
     BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, StoredJob, WorkerInfo,
-    check_new_args, check_queue,
+    check_limit, check_new_args, check_queue,
 };
 use work_core::{JobId, Queue, StoreError};
 
@@ -119,6 +119,17 @@ impl Inspect for PostgresStore {
                 self.shared.again_available([queue.as_str()]);
             }
             Ok(resumed)
+        })
+    }
+
+    fn limit_queue(&self, queue: Queue, at_most: Option<u32>) -> BoxFuture<'_, Result<Option<u32>, StoreError>> {
+        if let Err(error) = check_limit(&queue, at_most) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        Box::pin(async move {
+            let before = self.shared.call("limit_queue", (queue.clone(), at_most), queues::set_limit).await?;
+            self.shared.again_available([queue.as_str()]);
+            Ok(before)
         })
     }
 

@@ -11,7 +11,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use work_core::store::{
     BoxFuture, CancelOutcome, Fired, Firing, HandedOver, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention,
-    Settle, Settled, Settlement, Store, StoredSchedule, Want, WorkerInfo,
+    Settle, Settled, Settlement, Store, StoredSchedule, Want, WorkerInfo, check_limit,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
@@ -21,14 +21,14 @@ use crate::error::{OpenError, in_full};
 use crate::hand_over::{Offers, Waiting};
 use crate::inserter::{Inserter, Inserts};
 use crate::instant::Instant;
-use crate::lease::Floors;
+use crate::lease::{Floors, Limited};
 use crate::listen::Listener;
 use crate::migrate::Target;
 use crate::notify::Notifier;
 use crate::prune::{AT_ONCE, Sweep};
 use crate::sql::{Schema, Sql};
 use crate::thread::IoThread;
-use crate::{PostgresStoreBuilder, change, insert, lease, prune, schedules, settle, workers};
+use crate::{PostgresStoreBuilder, change, insert, lease, prune, queues, schedules, settle, workers};
 
 /// Jobs in a PostgreSQL database. Cheap to clone; the connections are closed when the last clone is gone.
 ///
@@ -63,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) offers: Offers,
     pub(crate) listener: Listener,
     pub(crate) floors: Floors,
+    pub(crate) limited: Limited,
     /// Whether statements can be prepared, which is so unless a pooler is in between.
     pub(crate) prepares: AtomicBool,
     /// Marks our own notifications.
@@ -184,6 +185,7 @@ impl PostgresStore {
             offers: Offers::default(),
             listener: Listener::default(),
             floors: Floors::default(),
+            limited: Limited::default(),
             prepares: AtomicBool::new(true),
             instance: JobId::new().to_string(),
             clock: settings.clock,
@@ -266,6 +268,8 @@ impl Store for PostgresStore {
                 self.shared.arrivals.wake_all();
             }
             queues.iter().for_each(|queue| self.shared.made_available(queue.as_str()));
+            // Whoever waits for room may have some now.
+            self.shared.limited.all().iter().for_each(|queue| self.shared.made_available(queue.as_str()));
             Ok(answers)
         })
     }
@@ -322,6 +326,13 @@ impl Store for PostgresStore {
             }
             Ok((all - left) as u64)
         })
+    }
+
+    fn declare_limit(&self, queue: Queue, at_most: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
+        match check_limit(&queue, Some(at_most)) {
+            Ok(()) => self.shared.call("declare_limit", (queue, at_most), queues::declare),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -3,11 +3,10 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::io::Write;
-use std::time::Duration;
 
 use tokio_postgres::{Client, NoTls};
 use work_core::store::{Inspect, JobFilter, Lease, Leased, NewJob, Order, Settle, Settlement, Store, StoredJob, Want};
-use work_core::{DEFAULT_MAX_ARGS, Job, JobId, JobState, Queue, Status};
+use work_core::{DEFAULT_MAX_ARGS, Job, JobId, JobState, Status};
 use work_postgres::{PostgresStore, PostgresStoreBuilder};
 
 /// Where the server for tests is.
@@ -83,7 +82,7 @@ pub(crate) fn job(kind: &'static str, args: impl serde::Serialize + Send + Sync 
 }
 
 pub(crate) fn want(limit: usize) -> Want {
-    Want { queues: vec![Queue::DEFAULT], limit, lease_for: Duration::from_secs(30), worker: "test".into() }
+    Want { limit, worker: "test".into(), ..Want::default() }
 }
 
 pub(crate) async fn lease(store: &PostgresStore, limit: usize) -> Leased {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use work_core::store::{
     BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, StoredJob, WorkerInfo,
-    check_new_args, check_queue,
+    check_limit, check_new_args, check_queue,
 };
 use work_core::{JobId, Queue, StoreError};
 
@@ -70,6 +70,13 @@ impl Inspect for SqliteStore {
 
     fn resume(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.write(1, queue, queues::resume)
+    }
+
+    fn limit_queue(&self, queue: Queue, at_most: Option<u32>) -> BoxFuture<'_, Result<Option<u32>, StoreError>> {
+        match check_limit(&queue, at_most) {
+            Ok(()) => self.write(1, (queue, at_most), queues::set_limit),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>> {

@@ -11,14 +11,14 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 use work_core::store::{
     BoxFuture, CancelOutcome, Fired, Firing, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention, Settle, Settled,
-    Store, StoredSchedule, Want, WorkerInfo,
+    Store, StoredSchedule, Want, WorkerInfo, check_limit,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
 use crate::error::OpenError;
 use crate::prune::{Sweep, Swept};
 use crate::thread::{self, Call, Sender};
-use crate::{SqliteStoreBuilder, change, insert, lease, prune, schedules, settle, workers};
+use crate::{SqliteStoreBuilder, change, insert, lease, prune, queues, schedules, settle, workers};
 
 /// Jobs in an SQLite file. Cheap to clone; the file is closed when the last clone is gone.
 ///
@@ -258,6 +258,13 @@ impl Store for SqliteStore {
             }
             Ok(forgotten)
         })
+    }
+
+    fn declare_limit(&self, queue: Queue, at_most: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
+        match check_limit(&queue, Some(at_most)) {
+            Ok(()) => self.write(1, (queue, at_most), queues::declare),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>> {

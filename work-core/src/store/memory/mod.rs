@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{
     BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Fired, Firing, Inserted, Inspect, JobFilter, LeaseKey,
     Leased, NewJob, Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, StoredSchedule,
-    Want, WorkerInfo, check_new_args, check_queue,
+    Want, WorkerInfo, check_limit, check_new_args, check_queue,
 };
 use crate::clock::later;
 use crate::{Clock, JobId, Queue, StoreError};
@@ -98,7 +98,8 @@ impl Store for MemoryStore {
         let mut table = self.table();
         let jobs = table.lease(&want, now);
         let short = jobs.len() < want.limit;
-        let next = if short { want.queues.iter().filter_map(|queue| table.next_at(queue)).min() } else { None };
+        let open = want.queues.iter().filter(|queue| table.room(queue) > 0);
+        let next = if short { open.filter_map(|queue| table.next_at(queue)).min() } else { None };
         let next_due_in = next.map(|at| (at - now).to_std().unwrap_or_default());
         answer(Leased { jobs, next_due_in })
     }
@@ -153,6 +154,13 @@ impl Store for MemoryStore {
 
     fn prune(&self, retention: Retention, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
         answer(self.table().prune(retention, limit, self.now()))
+    }
+
+    fn declare_limit(&self, queue: Queue, at_most: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
+        if let Err(error) = check_limit(&queue, Some(at_most)) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        answer(*self.table().limits.entry(queue).or_insert(at_most))
     }
 
     fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -245,6 +253,19 @@ impl Inspect for MemoryStore {
     fn resume(&self, queue: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
         let paused = self.table().paused.remove(&queue).is_some();
         self.changed(paused)
+    }
+
+    fn limit_queue(&self, queue: Queue, at_most: Option<u32>) -> BoxFuture<'_, Result<Option<u32>, StoreError>> {
+        if let Err(error) = check_limit(&queue, at_most) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let mut table = self.table();
+        let before = match at_most {
+            Some(at_most) => table.limits.insert(queue, at_most),
+            None => table.limits.remove(&queue),
+        };
+        drop(table);
+        self.changed(before)
     }
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>> {

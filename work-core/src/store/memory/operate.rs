@@ -12,8 +12,10 @@ impl Table {
     pub(super) fn queues(&self, now: DateTime<Utc>) -> Vec<QueueInfo> {
         let mut queues = BTreeMap::new();
         let drained = self.workers(now).into_iter().flat_map(|worker| worker.queues);
-        for queue in drained.chain(self.paused.keys().cloned()) {
-            info(&mut queues, &queue).paused_at = self.paused.get(&queue).copied();
+        for queue in drained.chain(self.paused.keys().cloned()).chain(self.limits.keys().cloned()) {
+            let info = info(&mut queues, &queue);
+            info.paused_at = self.paused.get(&queue).copied();
+            info.at_most = self.limits.get(&queue).copied();
         }
         for (seq, row) in self.rows.iter().filter(|(_, row)| row.stored.state != JobState::Completed) {
             let info = info(&mut queues, &row.stored.job.parts.queue);

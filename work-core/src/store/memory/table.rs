@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -24,6 +25,8 @@ pub(super) struct Table {
     stopping: BTreeSet<i64>,
     /// Since when.
     pub(super) paused: BTreeMap<Queue, DateTime<Utc>>,
+    /// How many jobs may be leased at once.
+    pub(super) limits: BTreeMap<Queue, u32>,
     pub(super) workers: BTreeMap<String, WorkerInfo>,
     pub(super) schedules: BTreeMap<String, StoredSchedule>,
 }
@@ -127,13 +130,29 @@ impl Table {
         }
     }
 
-    /// The next job of a queue that is due.
-    pub(super) fn next_due(&self, queue: &Queue, now: DateTime<Utc>) -> Option<i64> {
-        (0..=crate::MAX_PRIORITY).find_map(|priority| {
+    /// The next job of a queue that is due: of the first priority that has one, or with aging, of the one whose first job
+    /// comes first.
+    pub(super) fn next_due(&self, queue: &Queue, now: DateTime<Utc>, aging: Option<Duration>) -> Option<i64> {
+        let mut due = (0..=crate::MAX_PRIORITY).filter_map(|priority| {
             let from = (queue.clone(), priority, DateTime::<Utc>::MIN_UTC, i64::MIN);
             let to = (queue.clone(), priority, now, i64::MAX);
-            self.ready.range(from..=to).next().map(|(.., seq)| *seq)
-        })
+            self.ready.range(from..=to).next().map(|(_, _, at, seq)| (priority, *at, *seq))
+        });
+        let found = match aging {
+            None => due.next(),
+            Some(step) => {
+                due.min_by_key(|(priority, at, seq)| (later(*at, step.saturating_mul(u32::from(*priority))), *seq))
+            }
+        };
+        found.map(|(.., seq)| seq)
+    }
+
+    /// How many jobs of a queue may be leased.
+    pub(super) fn room(&self, queue: &Queue) -> usize {
+        let Some(at_most) = self.limits.get(queue) else { return usize::MAX };
+        let of_queue = |seq: &i64| self.rows.get(seq).is_some_and(|row| row.stored.job.parts.queue == *queue);
+        let leased = self.leases.iter().filter(|(_, seq)| of_queue(seq)).count();
+        (*at_most as usize).saturating_sub(leased)
     }
 
     /// When the next job of a queue that is not paused is due: one look a priority, however many jobs wait elsewhere.
@@ -148,9 +167,13 @@ impl Table {
 
     pub(super) fn lease(&mut self, want: &Want, now: DateTime<Utc>) -> Vec<Lease> {
         let mut leased = Vec::new();
-        for queue in &want.queues {
-            while leased.len() < want.limit && !self.paused.contains_key(queue) {
-                let Some(seq) = self.next_due(queue, now) else { break };
+        for (queue, at_most) in want.turns() {
+            if self.paused.contains_key(queue) {
+                continue;
+            }
+            let most = leased.len() + at_most.min(self.room(queue)).min(want.limit - leased.len());
+            while leased.len() < most {
+                let Some(seq) = self.next_due(queue, now, want.aging) else { break };
                 leased.extend(self.take(seq, now, want));
             }
         }

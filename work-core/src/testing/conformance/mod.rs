@@ -22,6 +22,7 @@ pub mod insert;
 pub mod inspect;
 pub mod lease;
 pub mod operate;
+pub mod queues;
 pub mod runner;
 pub mod schedule;
 pub mod settle;
@@ -123,6 +124,19 @@ macro_rules! conformance {
                 the_progress_of_a_current_lease_is_kept,
                 jobs_that_ended_long_ago_are_forgotten,
             ]
+            queues: [
+                each_turn_takes_no_more_than_it_may,
+                no_more_of_a_limited_queue_are_leased_than_that,
+                a_limit_is_never_exceeded_by_16_leasers,
+                the_slots_of_a_crashed_holder_come_back_when_its_leases_end,
+                a_limit_is_declared_once,
+                a_job_that_has_waited_long_overtakes_smaller_priorities,
+                queues_with_backlog_run_by_their_weights,
+                a_lower_queue_starts_only_if_the_ones_above_have_nothing,
+                a_runner_runs_no_more_of_a_queue_than_it_may,
+                a_limit_holds_over_three_runners,
+                a_runner_with_another_limit_is_refused,
+            ]
             schedule: [
                 a_schedule_is_kept_by_its_name,
                 each_slot_makes_one_job_with_any_number_of_schedulers,
@@ -205,7 +219,7 @@ async fn insert(store: &dyn Inspect, jobs: impl IntoIterator<Item = Job>) -> Vec
 }
 
 fn want(limit: usize) -> Want {
-    Want { queues: vec![Queue::DEFAULT], limit, lease_for: seconds(30), worker: "suite".into() }
+    Want { limit, worker: "suite".into(), ..Want::default() }
 }
 
 async fn lease(store: &dyn Inspect, limit: usize) -> Vec<Lease> {

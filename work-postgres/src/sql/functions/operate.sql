@@ -233,3 +233,33 @@ CREATE OR REPLACE VIEW work.all_jobs AS
         max_attempts, crashes, status, worker, NULL, false, progress, progress_at, fence, timeout_ms,
         expires_at, unique_key, unique_scope, headers, tags, args, output
     FROM work.history;
+
+-- Keeps a limit for a queue that has none, and answers the one that stands.
+CREATE OR REPLACE FUNCTION work.declare_limit(_queue text, _at_most integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    _stands integer;
+BEGIN
+    -- Somebody may take it away in between.
+    FOR _try IN 1..3 LOOP
+        INSERT INTO work.limits (queue, at_most) VALUES (_queue, _at_most) ON CONFLICT DO NOTHING;
+        SELECT l.at_most INTO _stands FROM work.limits l WHERE l.queue = _queue;
+        EXIT WHEN FOUND;
+    END LOOP;
+    RETURN coalesce(_stands, _at_most);
+END $$;
+
+-- Sets the limit of a queue, or takes it away, and answers the one before.
+CREATE OR REPLACE FUNCTION work.limit_queue(_queue text, _at_most integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    _before integer;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(work_channel || ':' || _queue, 0));
+    SELECT l.at_most INTO _before FROM work.limits l WHERE l.queue = _queue;
+    IF _at_most IS NULL THEN
+        DELETE FROM work.limits l WHERE l.queue = _queue;
+    ELSE
+        INSERT INTO work.limits (queue, at_most) VALUES (_queue, _at_most)
+        ON CONFLICT (queue) DO UPDATE SET at_most = excluded.at_most;
+    END IF;
+    RETURN _before;
+END $$;

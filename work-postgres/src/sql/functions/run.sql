@@ -4,12 +4,15 @@
 -- are only good while the table is small: tables grow faster than their statistics. Who looks for the rows of leases asks
 -- for `lease_until IS NOT NULL`, which is the same as running, but leads no planner to the index of all that run.
 
--- Takes jobs that are due from queues that are not paused, queue by queue and priority by priority. In the floor's queue
--- and priority it looks from the floor on, and at what is below only if there is room left. If fewer were found than
--- wanted, the last row is no job but the time at which the next one is due.
+-- Takes jobs that are due from queues that are not paused, turn by turn and priority by priority, and no more than
+-- `_at_most` in each turn. In the floor's queue and priority it looks from the floor on, and at what is below only if there is
+-- room left. With `_aging_us`, a job counts as due so much later for each number of its priority, and the priorities are
+-- merged by that. After the jobs come rows that are none: one for each queue with a limit, which has a queue and no id;
+-- and if fewer were found than wanted, one with the time at which the next job is due.
 CREATE OR REPLACE FUNCTION work.lease(
     _queues text[], _limit integer, _lease_us bigint, _worker text, _max_args integer, _now timestamptz,
-    _floor_queue text, _floor_priority integer, _floor_at timestamptz, _floor_seq bigint
+    _floor_queue text, _floor_priority integer, _floor_at timestamptz, _floor_seq bigint, _at_most integer[],
+    _aging_us bigint
 ) RETURNS TABLE (
     seq bigint, id uuid, kind text, args bytea, queue text, priority smallint, scheduled_at timestamptz,
     created_at timestamptz, attempt integer, max_attempts integer, fence bigint, timeout_ms bigint,
@@ -23,64 +26,118 @@ AS $$
 DECLARE
     _t timestamptz := coalesce(_now, clock_timestamp());
     _until timestamptz := _t + _lease_us * interval '1 microsecond';
+    _step interval := _aging_us * interval '1 microsecond';
     _left integer := _limit;
+    _paused text[];
+    _limited text[];
+    _room integer[];
     _queue text;
+    _of integer;
+    _share integer;
+    _reach bigint;
+    _cut timestamptz;
     _found integer;
 BEGIN
     IF EXISTS (SELECT FROM work.paused) THEN
-        _queues := ARRAY(SELECT q.name FROM unnest(_queues) WITH ORDINALITY AS q (name, n)
-            WHERE NOT EXISTS (SELECT FROM work.paused p WHERE p.queue = q.name) ORDER BY q.n);
+        _paused := ARRAY(SELECT p.queue FROM work.paused p);
+    END IF;
+    IF EXISTS (SELECT FROM work.limits) THEN
+        -- Who leases from such a queue waits for whoever does so now; in the order of names, so that no two wait for each
+        -- other.
+        FOR _queue IN SELECT l.queue FROM work.limits l WHERE l.queue = ANY (_queues) ORDER BY l.queue LOOP
+            PERFORM pg_advisory_xact_lock(hashtextextended(work_channel || ':' || _queue, 0));
+            _limited := _limited || _queue;
+        END LOOP;
+        -- A statement of its own: it sees what those before us have leased.
+        SELECT array_agg(l.queue), array_agg(greatest(0, l.at_most - (
+            SELECT count(*) FROM work.jobs j WHERE j.state = 'running' AND j.queue = l.queue)))
+        INTO _limited, _room FROM work.limits l WHERE l.queue = ANY (_limited);
     END IF;
     LOOP
-        FOREACH _queue IN ARRAY _queues LOOP
+        FOR _n IN 1 .. coalesce(cardinality(_queues), 0) LOOP
             EXIT WHEN _left <= 0;
-            RETURN QUERY WITH due AS MATERIALIZED (
-                -- One look into the index for each priority: a million jobs that are due later cost nothing.
-                SELECT level.at FROM generate_series(0, 9) AS p CROSS JOIN LATERAL (
-                    SELECT ctid AS at FROM work.jobs
-                    WHERE state = 'available' AND queue = _queue AND priority = p AND scheduled_at <= _t
-                        AND (scheduled_at, seq) >= (
-                            CASE WHEN _queue = _floor_queue AND p = _floor_priority THEN _floor_at ELSE '-infinity' END,
-                            CASE WHEN _queue = _floor_queue AND p = _floor_priority THEN _floor_seq
-                                ELSE -9223372036854775808 END)
-                    ORDER BY scheduled_at, seq LIMIT _left FOR UPDATE SKIP LOCKED
-                ) AS level LIMIT _left
-            )
-            UPDATE work.jobs j SET state = 'running', lease_until = _until, worker = _worker,
-                -- `least`, since an overflow would be refused, and with it every job beside this one.
-                attempt = least(j.attempt, 2147483646) + 1, fence = least(j.fence, 9223372036854775806) + 1
-            FROM due WHERE j.ctid = due.at
-            RETURNING j.seq, j.id, left(j.kind, 100),
-                -- What is too large is a dead letter that is never sent.
-                CASE WHEN octet_length(j.args) <= _max_args THEN j.args END,
-                j.queue, j.priority, j.scheduled_at, j.created_at, j.attempt, j.max_attempts, j.fence, j.timeout_ms,
-                j.expires_at, left(j.unique_key, 1000), j.unique_scope,
-                CASE WHEN octet_length(j.headers) <= 67108864 THEN j.headers END,
-                CASE WHEN octet_length(j.tags) <= 1048576 THEN j.tags END,
-                octet_length(j.args), j.lease_until, j.expires_at <= _t;
-            GET DIAGNOSTICS _found = ROW_COUNT;
-            _left := _left - _found;
+            _queue := _queues[_n];
+            CONTINUE WHEN _queue = ANY (_paused);
+            _of := array_position(_limited, _queue);
+            -- What is null is no limit.
+            _share := least(_left, _at_most[_n], _room[_of]);
+            _reach := _share;
+            LOOP
+                EXIT WHEN _share <= 0;
+                IF _step IS NOT NULL THEN
+                    -- The last one of as many as are wanted. Others may hold some of them: then further, in long strides.
+                    _cut := NULL;
+                    SELECT d.at INTO _cut FROM (
+                        SELECT level.scheduled_at + p * _step AS at FROM generate_series(0, 9) AS p CROSS JOIN LATERAL (
+                            SELECT scheduled_at FROM work.jobs
+                            WHERE state = 'available' AND queue = _queue AND priority = p AND scheduled_at <= _t
+                            ORDER BY scheduled_at, seq LIMIT _reach
+                        ) AS level
+                    ) AS d ORDER BY d.at OFFSET _reach - 1 LIMIT 1;
+                    -- So that what is before it is an instant too.
+                    _cut := greatest(_cut, CASE WHEN _cut IS NOT NULL THEN timestamptz '1970-01-01 00:00:00Z' END);
+                END IF;
+                RETURN QUERY WITH due AS MATERIALIZED (
+                    -- One look into the index for each priority: a million jobs that are due later cost nothing.
+                    SELECT level.at FROM generate_series(0, 9) AS p CROSS JOIN LATERAL (
+                        SELECT ctid AS at FROM work.jobs
+                        WHERE state = 'available' AND queue = _queue AND priority = p
+                            AND scheduled_at <= least(_t, _cut - p * _step)
+                            AND (scheduled_at, seq) >= (
+                                CASE WHEN _queue = _floor_queue AND p = _floor_priority THEN _floor_at
+                                    ELSE '-infinity' END,
+                                CASE WHEN _queue = _floor_queue AND p = _floor_priority THEN _floor_seq
+                                    ELSE -9223372036854775808 END)
+                        ORDER BY scheduled_at, seq LIMIT _share FOR UPDATE SKIP LOCKED
+                    ) AS level LIMIT _share
+                )
+                UPDATE work.jobs j SET state = 'running', lease_until = _until, worker = _worker,
+                    -- `least`, since an overflow would be refused, and with it every job beside this one.
+                    attempt = least(j.attempt, 2147483646) + 1, fence = least(j.fence, 9223372036854775806) + 1
+                FROM due WHERE j.ctid = due.at
+                RETURNING j.seq, j.id, left(j.kind, 100),
+                    -- What is too large is a dead letter that is never sent.
+                    CASE WHEN octet_length(j.args) <= _max_args THEN j.args END,
+                    j.queue, j.priority, j.scheduled_at, j.created_at, j.attempt, j.max_attempts, j.fence, j.timeout_ms,
+                    j.expires_at, left(j.unique_key, 1000), j.unique_scope,
+                    CASE WHEN octet_length(j.headers) <= 67108864 THEN j.headers END,
+                    CASE WHEN octet_length(j.tags) <= 1048576 THEN j.tags END,
+                    octet_length(j.args), j.lease_until, j.expires_at <= _t;
+                GET DIAGNOSTICS _found = ROW_COUNT;
+                _left := _left - _found;
+                _share := _share - _found;
+                _at_most[_n] := _at_most[_n] - _found;
+                IF _of IS NOT NULL THEN
+                    _room[_of] := _room[_of] - _found;
+                END IF;
+                EXIT WHEN _cut IS NULL;
+                _reach := _reach * 4;
+            END LOOP;
         END LOOP;
         EXIT WHEN _left <= 0 OR _floor_queue IS NULL;
         _floor_queue := NULL;
     END LOOP;
+    lease_until := _t;
+    FOREACH queue IN ARRAY coalesce(_limited, '{}') LOOP
+        RETURN NEXT;
+    END LOOP;
+    queue := NULL;
     IF _left > 0 THEN
         -- Who waits for a holder that is gone, but was being joined or inserted when that ended.
         IF EXISTS (SELECT FROM work.jobs j WHERE j.after_key IS NOT NULL) AND EXISTS (SELECT FROM work.go_on(NULL)) THEN
             scheduled_at := _t;
-            lease_until := _t;
             RETURN NEXT;
             RETURN;
         END IF;
-        lease_until := _t;
-        -- What is due already is being taken by somebody else.
+        -- What is due already is being taken by somebody else, or has to wait until there is room.
         SELECT min(next.at) INTO scheduled_at FROM unnest(_queues) AS q CROSS JOIN generate_series(0, 9) AS p
         CROSS JOIN LATERAL (
             SELECT j.scheduled_at AS at FROM work.jobs j
             WHERE j.state = 'available' AND j.queue = q AND j.priority = p
                 AND j.scheduled_at > _t AND j.scheduled_at < 'infinity'
             ORDER BY j.scheduled_at, j.seq LIMIT 1
-        ) AS next;
+        ) AS next
+        WHERE _paused IS NULL OR q <> ALL (_paused);
         IF scheduled_at IS NOT NULL THEN
             RETURN NEXT;
         END IF;
