@@ -122,7 +122,7 @@ async fn a_shutdown_in_the_middle_of_a_job_leaves_it_queued_and_not_done(store: 
     assert_eq!((report.performed, report.interrupted.len(), report.released), (0, 1, 1));
     let stored = store.get(id).await.unwrap().unwrap();
     assert_eq!(
-        (stored.state, stored.attempt, stored.status.is_some_and(|s| s.is_complete())),
+        (stored.state, stored.attempt, stored.status.is_some_and(work_core::Status::is_complete)),
         (JobState::Available, 0, false)
     );
     let running = Running::start(QueueWorker::builder(store.clone(), Router::new().route("endless", async || {})));
