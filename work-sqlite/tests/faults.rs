@@ -309,7 +309,13 @@ async fn use_it(path: &Path) -> Vec<String> {
             return vec![error.to_string()];
         }
     };
-    let want = Want { queues: vec![Queue::DEFAULT], limit: 500, lease_for: Duration::from_secs(9), worker: "w".into() };
+    let want = Want {
+        queues: vec![Queue::DEFAULT],
+        limit: 500,
+        lease_for: Duration::from_secs(9),
+        worker: "w".into(),
+        ..Want::default()
+    };
     let calls = async {
         let found = [
             store.lease(want).await.map(drop),

@@ -59,7 +59,8 @@ impl Both {
     async fn lease_some(&mut self, queues: &[u8], limit: usize, lease_for: u64) -> Result<(), Difference> {
         let queues: Vec<_> = queues.iter().copied().map(queue).collect();
         let lease_for = Duration::from_secs(lease_for);
-        let want = Want { queues: queues.clone(), limit, lease_for, worker: super::WORKER.to_owned() };
+        let want =
+            Want { queues: queues.clone(), limit, lease_for, worker: super::WORKER.to_owned(), ..Want::default() };
         let leased = self.store.lease(want).await.map_err(failed)?;
         let until = later(self.model.now, lease_for);
         let (held, next) = self.model.lease(&queues, limit, until);
