@@ -19,5 +19,10 @@ work_core::conformance!(make);
 
 work_core::model!(
     make,
-    ModelTest::new().cases(8).without(Part::Windows).without(Part::ReplaceArgs).without(Part::OnError).without(Part::Groups)
+    ModelTest::new()
+        .cases(8)
+        .without(Part::Windows)
+        .without(Part::ReplaceArgs)
+        .without(Part::OnError)
+        .without(Part::Groups)
 );
