@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use work_core::Clock;
 use work_core::store::Inspect;
-use work_core::testing::model::{ModelTest, Part};
+use work_core::testing::model::ModelTest;
 
 /// A schema of its own for each test.
 async fn make(clock: Clock) -> Arc<dyn Inspect> {
@@ -17,12 +17,4 @@ async fn make(clock: Clock) -> Arc<dyn Inspect> {
 
 work_core::conformance!(make);
 
-work_core::model!(
-    make,
-    ModelTest::new()
-        .cases(8)
-        .without(Part::Windows)
-        .without(Part::ReplaceArgs)
-        .without(Part::OnError)
-        .without(Part::Groups)
-);
+work_core::model!(make, ModelTest::new().cases(8));

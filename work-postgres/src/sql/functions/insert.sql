@@ -120,7 +120,10 @@ BEGIN
             END IF;
             IF _holder IS NULL THEN
                 SELECT h.id INTO _holder FROM work.history h
-                WHERE h.unique_key = _keys[_place] AND h.unique_scope = 2 LIMIT 1;
+                WHERE h.unique_key = _keys[_place] AND h.unique_scope = 2
+                    -- One whose window is over had another job of the batch before it, and goes in now.
+                    AND (_windows[_place] IS NULL OR h.created_at > _t - _windows[_place] * interval '1 millisecond')
+                LIMIT 1;
             END IF;
             -- Nobody: the holder has ended meanwhile, so there is room now.
             IF _holder IS NOT NULL THEN
