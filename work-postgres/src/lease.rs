@@ -61,7 +61,7 @@ pub(crate) async fn read(
     rows: &[Row],
     leased: &mut Leased,
 ) -> Result<(Option<Floor>, usize), Error> {
-    let (mut found, mut bad) = (Vec::with_capacity(rows.len()), Vec::new());
+    let (mut found, mut bad, mut follows) = (Vec::with_capacity(rows.len()), Vec::new(), false);
     leased.next_due_in = None;
     let mut limited = Vec::new();
     for row in rows {
@@ -74,10 +74,14 @@ pub(crate) async fn read(
         };
         match check(row, session.shared.max_args)? {
             Ok(stored) => found.push(stored),
-            Err(BadRow(why)) => bad.push((id, row.try_get::<_, i64>(10)?, why)),
+            Err(BadRow(why)) => {
+                let headers: Option<&str> = row.try_get(15)?;
+                follows |= headers.is_some_and(|headers| headers.contains(".on-error"));
+                bad.push((id, row.try_get::<_, i64>(10)?, why));
+            }
         }
     }
-    refuse(session, &bad).await?;
+    refuse(session, &bad, follows).await?;
     session.shared.limited.note(&want.queues, limited);
     let place = |stored: &Stored| {
         let parts = &stored.job.parts;
@@ -205,8 +209,8 @@ fn check(row: &Row, max_args: usize) -> Result<Result<Stored, BadRow>, Error> {
     })
 }
 
-/// Keeps what cannot be started as dead letters; they had no attempt.
-async fn refuse(session: &Session, bad: &[(Uuid, i64, String)]) -> Result<(), Error> {
+/// Keeps what cannot be started as dead letters; they had no attempt. `follows` if a job may have to be made of one of them.
+async fn refuse(session: &Session, bad: &[(Uuid, i64, String)], follows: bool) -> Result<(), Error> {
     if bad.is_empty() {
         return Ok(());
     }
@@ -230,7 +234,12 @@ async fn refuse(session: &Session, bad: &[(Uuid, i64, String)]) -> Result<(), Er
         }
         dead.insert(session).await
     };
-    session.transaction(refused).await?;
+    // Most want nothing to be made of them, and then one statement does it.
+    if follows {
+        session.transaction(refused).await?;
+    } else {
+        refused.await?;
+    }
     dead.tell(session);
     Ok(())
 }

@@ -133,8 +133,7 @@ BEGIN
         SELECT min(next.at) INTO scheduled_at FROM unnest(_queues) AS q CROSS JOIN generate_series(0, 9) AS p
         CROSS JOIN LATERAL (
             SELECT j.scheduled_at AS at FROM work.jobs j
-            WHERE j.state = 'available' AND j.queue = q AND j.priority = p
-                AND j.scheduled_at > _t AND j.scheduled_at < 'infinity'
+            WHERE j.state = 'available' AND j.queue = q AND j.priority = p AND j.scheduled_at > _t
             ORDER BY j.scheduled_at, j.seq LIMIT 1
         ) AS next
         WHERE _paused IS NULL OR q <> ALL (_paused);
