@@ -44,7 +44,7 @@ impl<'h> Check<'h> {
             self.violated(Invariant::Overlap, Some(story.job), "a handler goes on beside its successor", lines);
         }
         let (Some(leased), Some((until, longest))) = (other.leased.first(), one.longest) else { return };
-        let is_over = one.settled.iter().any(|(_, line)| line.event.earliest() <= leased.event.at);
+        let is_over = one.may_be_settled(leased.event.at, &self.fates);
         let killed = self.fates.kill(from).is_some_and(|kill| kill.event.earliest() <= leased.event.at);
         if leased.event.at < until && !is_over && !killed {
             let what = format!("leased {} before the lease before it ended", until - leased.event.at);
@@ -54,8 +54,7 @@ impl<'h> Check<'h> {
 
     fn explained(&mut self, story: &Story<'h>, one: &Attempt<'h>, other: &Attempt<'h>) {
         let (Some(from), Some(next)) = (one.first(), other.first()) else { return };
-        let settled = one.settled.iter().any(|(_, line)| line.event.earliest() <= next.event.at);
-        if settled || self.fates.of(from, next.event.at).is_some() {
+        if one.may_be_settled(next.event.at, &self.fates) || self.fates.of(from, next.event.at).is_some() {
             return;
         }
         let lines = [Some(from), one.longest.map(|(_, line)| line), Some(next)];

@@ -111,6 +111,13 @@ pub enum What {
         /// The number of the lease.
         fence: u64,
     },
+    /// The store is about to hear of the end of an attempt. Without an answer, it may have taken it.
+    Settling {
+        /// Which job.
+        job: JobId,
+        /// The number of the lease.
+        fence: u64,
+    },
     /// The store took the end of an attempt.
     Settled {
         /// Which job.
@@ -300,6 +307,7 @@ impl What {
             | Self::Started { job, .. }
             | Self::Effect { job, .. }
             | Self::Returned { job, .. }
+            | Self::Settling { job, .. }
             | Self::Settled { job, .. }
             | Self::Stale { job, .. }
             | Self::Kept { job, .. } => Some(*job),

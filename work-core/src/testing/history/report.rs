@@ -84,8 +84,8 @@ pub enum Invariant {
     /// A lease is given after the one before it was settled or has ended, and no handler goes on beside its successor
     /// unless its process was frozen. Needs `leased`.
     Overlap,
-    /// Every lease after the first is explained: the one before was settled, or its process was killed or frozen while it
-    /// held it. Needs `leased` and `settled`.
+    /// Every lease after the first is explained: the one before was settled, or may have been before its process died; or its
+    /// process was killed or frozen while it held it. Needs `leased`, `settling` and `settled`.
     Unexplained,
     /// The number of the attempt rises by one after a retry, and stays after an attempt that was given back; it is never more
     /// than the job may have. Needs `leased` and `settled`.

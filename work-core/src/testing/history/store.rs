@@ -46,9 +46,9 @@ impl<S> RecordedStore<S> {
     }
 
     /// Before the store is asked. A history with a gap would accuse the store, so nothing is done without a line.
-    fn announce<'j>(&self, jobs: impl Iterator<Item = &'j NewJob>) -> Result<DateTime<Utc>, StoreError> {
+    fn announce(&self, what: impl Iterator<Item = What>) -> Result<DateTime<Utc>, StoreError> {
         let now = self.recorder.now();
-        let noted = self.recorder.note_since(now, jobs.map(|job| What::offer(&job.parts)));
+        let noted = self.recorder.note_since(now, what);
         noted.map_err(unwritten).map(|()| now)
     }
 
@@ -86,7 +86,7 @@ impl<S: Store> Store for RecordedStore<S> {
 
     fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
         Box::pin(async move {
-            let since = self.announce(jobs.iter())?;
+            let since = self.announce(jobs.iter().map(|job| What::offer(&job.parts)))?;
             let ids: Vec<JobId> = jobs.iter().map(|job| job.parts.id).collect();
             let answer = self.store.insert(jobs).await;
             match &answer {
@@ -128,7 +128,9 @@ impl<S: Store> Store for RecordedStore<S> {
 
     fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
         Box::pin(async move {
-            let since = self.announce(done.iter().flat_map(|done| &done.then))?;
+            let follow = done.iter().flat_map(|done| &done.then).map(|job| What::offer(&job.parts));
+            let settling = |done: &Settle| What::Settling { job: done.key.id, fence: done.key.fence.0 };
+            let since = self.announce(follow.chain(done.iter().map(settling)))?;
             let ends: Vec<(LeaseKey, End)> = done.iter().map(|done| (done.key, end(&done.settlement))).collect();
             let answers = self.store.settle(done).await?;
             let lines = ends.iter().zip(&answers).map(|((key, end), answer)| match answer {

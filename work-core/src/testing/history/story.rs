@@ -29,6 +29,7 @@ pub(super) struct Attempt<'h> {
     /// Effects and returns: the handler is at work until the last of them.
     pub(super) at_work: Vec<&'h Line>,
     pub(super) returned: Option<&'h Line>,
+    pub(super) settling: Option<&'h Line>,
     pub(super) settled: Vec<(End, &'h Line)>,
     pub(super) stale: Vec<&'h Line>,
 }
@@ -161,6 +162,9 @@ impl<'h> Story<'h> {
                 attempt.at_work.push(line);
                 attempt.returned = Some(line);
             }
+            What::Settling { fence, .. } => {
+                self.attempt(*fence).settling.get_or_insert(line);
+            }
             What::Settled { fence, end, .. } => self.attempt(*fence).settled.push((*end, line)),
             What::Stale { fence, .. } => self.attempt(*fence).stale.push(line),
             What::Began | What::Killed { .. } | What::Stalled { .. } | What::Resumed { .. } => {}
@@ -188,6 +192,14 @@ impl<'h> Attempt<'h> {
     /// Where it begins.
     pub(super) fn first(&self) -> Option<&'h Line> {
         self.leased.iter().chain(&self.started).copied().min_by_key(|line| line.event.at)
+    }
+
+    /// True if the store may have taken its end by an instant, whether the answer was written or not.
+    pub(super) fn may_be_settled(&self, by: DateTime<Utc>, fates: &Fates<'h>) -> bool {
+        let settled = self.settled.iter().any(|(_, line)| line.event.earliest() <= by);
+        // The process died before it could write the answer, perhaps when a successor was at work already.
+        let told = self.stale.is_empty() && self.settling.is_some_and(|line| line.event.at <= by);
+        settled || (told && self.settling.is_some_and(|line| fates.kill(line).is_some()))
     }
 
     pub(super) fn number(&self) -> Option<u32> {

@@ -204,6 +204,17 @@ fn a_lease_that_lapses_while_its_process_lives_is_unexplained() {
 }
 
 #[test]
+fn a_process_that_dies_before_it_writes_that_its_end_was_taken_explains_a_successor_that_was_there_first() {
+    let job = JobId::new();
+    let mut tale = Tale::new();
+    tale.accepted(job).runs(job, 1, 1).note(What::Returned { job, fence: 1 });
+    tale.note(What::Settling { job, fence: 1 }).by(2).runs(job, 2, 2);
+    let report = tale.report();
+    assert_eq!(report.violations.len(), 2, "{report}");
+    tale.by(0).note(What::Killed { victim: 1 }).is_good();
+}
+
+#[test]
 fn an_attempt_that_is_counted_wrongly_is_found() {
     let job = JobId::new();
     let mut tale = Tale::new();
