@@ -26,7 +26,6 @@ pub(crate) struct BadRow(pub(crate) String);
 pub(crate) struct Stored {
     pub(crate) seq: i64,
     pub(crate) job: NewJob,
-    pub(crate) scheduled_at: i64,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) attempt: u32,
     pub(crate) fence: u64,
@@ -51,8 +50,8 @@ pub(crate) fn job(row: &Row<'_>) -> rusqlite::Result<Result<Stored, BadRow>> {
     let (Ok(attempt), Some(fence)) = (u32::try_from(row.get::<_, i64>(8)?), fence) else {
         return Ok(Err(BadRow("the column `attempt` or `fence` is out of range".into())));
     };
-    let (scheduled_at, created_at) = (row.get(6)?, instant(row.get(7)?));
-    Ok(Ok(Stored { seq, job: NewJob { parts, args }, scheduled_at, created_at, attempt, fence }))
+    let created_at = instant(row.get(7)?);
+    Ok(Ok(Stored { seq, job: NewJob { parts, args }, created_at, attempt, fence }))
 }
 
 fn parts(row: &Row<'_>, id: JobId) -> rusqlite::Result<Parts> {

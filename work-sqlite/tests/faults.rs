@@ -126,7 +126,7 @@ async fn a_migration_that_is_killed_at_any_moment_is_done_by_the_next_process() 
         assert_eq!(total(&store).await, jobs.unsigned_abs());
         store.insert(vec![job(1)]).await.unwrap();
         assert_eq!(store.counts(JobFilter::all()).await.unwrap().open(), (jobs / 10 + 1).unsigned_abs());
-        assert_eq!(number(file, "SELECT max(version) FROM work_schema"), 2);
+        assert_eq!(number(file, "SELECT max(version) FROM work_schema"), SqliteStore::SCHEMA_VERSION);
     }
     println!("{kills} kills: {before} before the first write, {within} during it, {after} came too late");
     assert!(within > 0 || kills < 200);
