@@ -9,10 +9,11 @@ use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::compose::Following;
 use crate::handle::{Completion, Ticket};
-use crate::store::Fence;
+use crate::store::{Fence, LeaseKey};
 use crate::timings::{JobTimings, Times};
-use crate::{JobId, Kind, Status};
+use crate::{JobId, Kind, Outcome, Status};
 
 /// What belongs to one execution of a job. Cheap to clone; every clone is the same context.
 ///
@@ -44,6 +45,10 @@ struct Shared {
     /// Made when first needed: most jobs carry nothing.
     bag: Mutex<Option<Box<Bag>>>,
     cancelled: AtomicBool,
+    /// What comes after the job in a store, if anything does.
+    following: OnceLock<Box<Following>>,
+    /// The handler completes the job in a transaction of its own.
+    completing: AtomicBool,
     /// Wakes the execution itself; the token below wakes whoever the handler hands it to.
     execution: AtomicWaker,
     token: OnceLock<CancellationToken>,
@@ -57,9 +62,17 @@ pub(crate) struct Run {
     pub(crate) job: Option<(JobId, Kind)>,
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
-    pub(crate) fence: Option<Fence>,
+    pub(crate) lease: Option<Leased>,
     /// Where the handle of the job looks, if not here.
     pub(crate) origin: Option<Ticket>,
+}
+
+/// What a job of a store is performed under.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leased {
+    pub(crate) key: LeaseKey,
+    /// How many bytes it may return.
+    pub(crate) max_output: usize,
 }
 
 #[derive(Default)]
@@ -70,13 +83,15 @@ struct Bag {
     /// The store has not been told of it.
     progress_is_news: bool,
     times: Option<Times>,
+    /// How the handler completed the job in a transaction, which may be committed or not.
+    completed: Option<Outcome>,
 }
 
 impl Context {
     /// A context of the first attempt of no particular job: for tests of layers and handlers.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(Run { job: None, attempt: 1, max_attempts: 1, fence: None, origin: None })
+        Self::of(Run { job: None, attempt: 1, max_attempts: 1, lease: None, origin: None })
     }
 
     pub(crate) fn of(run: Run) -> Self {
@@ -87,6 +102,8 @@ impl Context {
             deadline: OnceLock::new(),
             bag: Mutex::new(None),
             cancelled: AtomicBool::new(false),
+            following: OnceLock::new(),
+            completing: AtomicBool::new(false),
             execution: AtomicWaker::new(),
             token: OnceLock::new(),
             completion: Completion::default(),
@@ -152,7 +169,7 @@ impl Context {
     /// The fence token of the lease: hand it to systems that can refuse a smaller one. In memory there is none.
     #[must_use]
     pub fn fence(&self) -> Option<Fence> {
-        self.shared.run.fence
+        self.shared.run.lease.map(|lease| lease.key.fence)
     }
 
     /// When the attempt will be timed out, if a layer said so.
@@ -268,6 +285,45 @@ impl Context {
     pub(crate) fn poll_cancelled(&self, waker: &std::task::Waker) -> bool {
         self.shared.execution.register(waker);
         self.is_cancelled()
+    }
+
+    pub(crate) fn lease(&self) -> Option<Leased> {
+        self.shared.run.lease
+    }
+
+    pub(crate) fn set_following(&self, following: Option<Box<Following>>) {
+        if let Some(following) = following {
+            self.shared.following.get_or_init(|| following);
+        }
+    }
+
+    pub(crate) fn following(&self) -> Option<&Following> {
+        self.shared.following.get().map(|following| &**following)
+    }
+
+    /// From now on the row of the job may be locked by a transaction of the handler.
+    pub(crate) fn completing_begins(&self) {
+        self.shared.completing.store(true, Ordering::SeqCst);
+    }
+
+    /// Nothing came of it, unless something did before.
+    pub(crate) fn completing_ended(&self) {
+        if self.bag().as_ref().is_none_or(|bag| bag.completed.is_none()) {
+            self.shared.completing.store(false, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn completed_in_transaction(&self, outcome: Outcome) {
+        self.bag().get_or_insert_default().completed = Some(outcome);
+    }
+
+    pub(crate) fn is_completing(&self) -> bool {
+        self.shared.completing.load(Ordering::SeqCst)
+    }
+
+    /// How the handler completed the job, if its transaction was committed.
+    pub(crate) fn completed(&self) -> Option<Outcome> {
+        if self.is_completing() { self.bag().as_ref()?.completed.clone() } else { None }
     }
 
     pub(crate) fn origin(&self) -> Option<&Ticket> {

@@ -37,7 +37,8 @@ pub use args::{ArgsError, DEFAULT_MAX_ARGS, DEFAULT_MAX_OUTPUT, JobArgs};
 pub use classify::{Classified, Classify, Failure};
 pub use clock::Clock;
 pub use compose::{
-    Chain, ChainHandle, ChainOutcome, FailedJob, Group, GroupHandle, GroupStatus, MAX_CHAIN, MAX_GROUP, PreviousOutput,
+    Chain, ChainHandle, ChainOutcome, FailedJob, Group, GroupHandle, GroupStatus, MAX_CHAIN, MAX_FOLLOW_UPS, MAX_GROUP,
+    PreviousOutput,
 };
 pub use concurrent::{ConcurrentJob, ConcurrentJobBuilder};
 pub use context::Context;

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::args::ArgsError;
 use crate::classify::Failure;
 use crate::handle::Ticket;
-use crate::store::ErrorRecord;
+use crate::store::{CompleteError, ErrorRecord};
 use crate::{BoxError, Job, Status};
 
 /// How an attempt ended: a status, and where there is more to say, an output, an error, a directive, follow-up jobs.
@@ -89,7 +89,8 @@ impl Outcome {
         let error = error.into();
         let failure = find::<Failure>(&*error);
         let outcome = Self::new(status_of(&*error)).with_error(ErrorRecord::new(chain(&*error)));
-        match failure.and_then(Failure::directive) {
+        let is_final = || find::<CompleteError>(&*error).is_some_and(CompleteError::is_final);
+        match failure.and_then(Failure::directive).or_else(|| is_final().then_some(Directive::Discard)) {
             Some(directive) => outcome.with_directive(directive),
             None => outcome,
         }
@@ -122,7 +123,8 @@ impl Outcome {
         self
     }
 
-    /// Adds a job that exists if and only if this one is recorded as completed, in the same transaction.
+    /// Adds a job that exists if and only if this one is recorded as completed, in the same transaction; at most
+    /// [`MAX_FOLLOW_UPS`](crate::MAX_FOLLOW_UPS) of them.
     #[must_use]
     pub fn then(mut self, job: Job) -> Self {
         self.detail_mut().then.push(job);

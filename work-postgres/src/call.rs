@@ -20,6 +20,23 @@ pub(crate) type Param<'p> = (&'p (dyn ToSql + Sync), Type);
 /// What a call does with a connection. It may run again with the same input.
 pub(crate) type Run<I, A> = for<'c> fn(&'c Session, &'c I) -> BoxFuture<'c, Result<A, Error>>;
 
+/// What statements of the store are sent through: a connection of ours, or a transaction of somebody else.
+pub(crate) trait Ask: Sync {
+    fn shared(&self) -> &Shared;
+
+    fn query(&self, sql: &str, params: &[Param<'_>]) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+}
+
+impl Ask for Session {
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        Self::query(self, sql, params).await
+    }
+}
+
 /// A connection for the time of a call.
 pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,

@@ -4,7 +4,7 @@ use uuid::Uuid;
 use work_core::store::{BoxFuture, Inserted, Leased, NewJob, Want};
 use work_core::{ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, OnConflict, StoreError, Unique, UniqueScope};
 
-use crate::call::{Param, Session};
+use crate::call::{Ask, Param, Session};
 use crate::instant::Instant;
 use crate::lease;
 use crate::row::{KEPT, millis};
@@ -30,12 +30,12 @@ pub(crate) fn insert<'c>(session: &'c Session, jobs: &'c Vec<NewJob>) -> BoxFutu
 }
 
 /// Part of a transaction that somebody else ends, or one request by itself.
-pub(crate) async fn rows(session: &Session, jobs: &[&NewJob]) -> Result<Vec<Inserted>, Error> {
+pub(crate) async fn rows(session: &impl Ask, jobs: &[&NewJob]) -> Result<Vec<Inserted>, Error> {
     let mut all = Vec::with_capacity(jobs.len());
     for piece in pieces(jobs) {
-        let now = session.shared.now();
+        let now = session.shared().now();
         let columns = Columns::of(piece);
-        let rows = session.query(&session.shared.sql.insert, &columns.params(&now)).await?;
+        let rows = session.query(&session.shared().sql.insert, &columns.params(&now)).await?;
         all.extend(answers(piece.iter().copied(), &rows, 0)?);
     }
     Ok(all)

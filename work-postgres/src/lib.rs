@@ -4,6 +4,7 @@ mod arrivals;
 mod call;
 mod candidates;
 mod change;
+mod complete_in;
 mod connector;
 mod dead;
 mod error;

@@ -4,9 +4,9 @@ use tokio_postgres::Error;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 use work_core::Status;
-use work_core::store::{BoxFuture, NewJob, Settle, Settled, Settlement};
+use work_core::store::{BoxFuture, LeaseKey, NewJob, Settle, Settled, Settlement};
 
-use crate::call::{Param, Session};
+use crate::call::{Ask, Param, Session};
 use crate::insert;
 use crate::instant::Instant;
 use crate::row::text;
@@ -42,7 +42,31 @@ pub(crate) fn settle<'c>(session: &'c Session, done: &'c Vec<Settle>) -> BoxFutu
     })
 }
 
-async fn follow(session: &Session, done: &[Settle], answers: &[Settled]) -> Result<(), Error> {
+/// One settlement, in a transaction that somebody else ends. Answers also the queues of jobs that waited for it.
+pub(crate) async fn settle_one(session: &impl Ask, done: &Settle) -> Result<(Settled, Vec<String>), Error> {
+    let (done, mut answers) = (std::slice::from_ref(done), [Settled::Lost]);
+    let queues = end(session, done, &[0], &mut answers).await?;
+    follow(session, done, &answers).await?;
+    Ok((answers[0], queues))
+}
+
+/// Those of these leases that ended by completing their job.
+#[expect(clippy::ptr_arg, reason = "what a call is given is a value of its own")]
+pub(crate) fn completed<'c>(
+    session: &'c Session,
+    leases: &'c Vec<LeaseKey>,
+) -> BoxFuture<'c, Result<Vec<LeaseKey>, Error>> {
+    Box::pin(async move {
+        let ids: Vec<Uuid> = leases.iter().map(|key| *key.id.as_uuid()).collect();
+        let fences: Vec<i64> = leases.iter().map(|key| key.fence.0.cast_signed()).collect();
+        let params: [Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&fences, Type::INT8_ARRAY)];
+        let rows = session.query(&session.shared.sql.completed, &params).await?;
+        let found = rows.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<Uuid>, _>>()?;
+        Ok(leases.iter().filter(|key| found.contains(key.id.as_uuid())).copied().collect())
+    })
+}
+
+async fn follow(session: &impl Ask, done: &[Settle], answers: &[Settled]) -> Result<(), Error> {
     let ended = done.iter().zip(answers).filter(|(_, answer)| **answer == Settled::Done);
     let then: Vec<&NewJob> = ended.flat_map(|(done, _)| &done.then).collect();
     if then.is_empty() {
@@ -53,7 +77,7 @@ async fn follow(session: &Session, done: &[Settle], answers: &[Settled]) -> Resu
 
 /// Answers the queues of jobs that waited for the end of one of these.
 async fn end(
-    session: &Session,
+    session: &impl Ask,
     done: &[Settle],
     open: &[usize],
     answers: &mut [Settled],
@@ -110,8 +134,8 @@ impl<'s> Columns<'s> {
         }
     }
 
-    async fn send(&self, session: &Session) -> Result<Vec<tokio_postgres::Row>, Error> {
-        let now = session.shared.now();
+    async fn send(&self, session: &impl Ask) -> Result<Vec<tokio_postgres::Row>, Error> {
+        let now = session.shared().now();
         let params: [Param<'_>; 9] = [
             (&self.ids, Type::UUID_ARRAY),
             (&self.fences, Type::INT8_ARRAY),
@@ -123,7 +147,7 @@ impl<'s> Columns<'s> {
             (&self.backtraces, Type::TEXT_ARRAY),
             (&now, Type::TIMESTAMPTZ),
         ];
-        session.query(&session.shared.sql.settle, &params).await
+        session.query(&session.shared().sql.settle, &params).await
     }
 }
 

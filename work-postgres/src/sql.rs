@@ -9,6 +9,7 @@ pub(crate) struct Sql {
     pub(crate) lease: String,
     pub(crate) extend: String,
     pub(crate) settle: String,
+    pub(crate) completed: String,
     pub(crate) refuse: String,
     pub(crate) rescue: String,
     pub(crate) cancel: String,
@@ -56,6 +57,8 @@ impl Sql {
             lease: sql("SELECT * FROM work.lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"),
             extend: sql("SELECT * FROM work.extend($1, $2, $3, $4)"),
             settle: sql("SELECT * FROM work.settle($1, $2, $3, $4, $5, $6, $7, $8, $9)"),
+            completed: sql("SELECT h.id FROM unnest($1, $2) AS d (id, fence) JOIN work.history h
+                ON h.id = d.id AND h.fence = d.fence AND h.state = 'completed'"),
             refuse: sql("SELECT * FROM work.refuse($1, $2, $3, $4)"),
             rescue: sql("SELECT * FROM work.rescue($1, $2, $3, $4, $5)"),
             cancel: sql("SELECT * FROM work.cancel($1, $2)"),

@@ -3,6 +3,7 @@
 mod after;
 mod candidates;
 mod change;
+mod complete_in;
 mod error;
 #[cfg(test)]
 mod faults;
@@ -28,6 +29,7 @@ mod watch;
 mod workers;
 mod writer;
 
+pub use complete_in::complete_in;
 pub use error::OpenError;
 pub use insert_in::insert_in;
 pub use open::{Durability, SqliteStoreBuilder};

@@ -1,5 +1,5 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use work_core::store::{ErrorRecord, Settle, Settled, Settlement, on_error_job};
+use work_core::store::{ErrorRecord, LeaseKey, Settle, Settled, Settlement, on_error_job};
 use work_core::{Kind, Parts, Queue, Status};
 
 use crate::after::{go_on_after, somebody_waits};
@@ -25,6 +25,8 @@ const END_ROW: &str = "UPDATE jobs SET state = ?2, status = ?3, finished_at = ?4
 const RECORD: &str = "INSERT INTO attempts (job, attempt, status, message, backtrace, at)
     SELECT seq, max(attempt, 0), ?2, ?3, ?4, ?5 FROM jobs WHERE seq = ?1";
 
+const COMPLETED: &str = "SELECT 1 FROM jobs WHERE seq = ?1 AND fence = ?2 AND id = ?3 AND state = 'completed'";
+
 pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) -> rusqlite::Result<Vec<Settled>> {
     let mut settling = Settling {
         connection,
@@ -48,6 +50,22 @@ pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) 
         shared.made_available();
     }
     Ok(answers)
+}
+
+/// Those of these leases that ended by completing their job.
+pub(crate) fn completed(
+    connection: &Connection,
+    _: &Shared,
+    leases: &Vec<LeaseKey>,
+) -> rusqlite::Result<Vec<LeaseKey>> {
+    let mut statement = connection.prepare_cached(COMPLETED)?;
+    let mut completed = Vec::new();
+    for key in leases {
+        if statement.exists(params![key.row, key.fence.0.cast_signed(), key.id.as_uuid().as_bytes().as_slice()])? {
+            completed.push(*key);
+        }
+    }
+    Ok(completed)
 }
 
 /// The statements are looked up once for a batch: for one row, the look-up would cost as much as the change.

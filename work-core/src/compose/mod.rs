@@ -8,6 +8,9 @@ mod group;
 mod packed;
 mod previous;
 
+/// How many jobs one outcome may be followed by, see [`Outcome::then`](crate::Outcome::then).
+pub const MAX_FOLLOW_UPS: usize = 10_000;
+
 pub use chain::{Chain, ChainHandle, ChainOutcome, MAX_CHAIN};
 pub use failed::FailedJob;
 pub(crate) use follow::Following;

@@ -62,6 +62,12 @@ pub(super) enum Ending {
 pub(super) struct End {
     pub(super) settle: Settle,
     pub(super) outcome: Option<Outcome>,
+    /// Whose handler may have completed the job itself.
+    pub(super) context: Context,
+    /// The handler ended well, whatever is told to the store.
+    pub(super) is_well: bool,
+    /// The job was given back.
+    pub(super) released: bool,
 }
 
 /// Who waits for the outcome of a job that this process may settle.
@@ -153,12 +159,12 @@ impl Board {
     }
 
     /// Gives a job back, with its attempt.
-    pub(super) fn release(&self, key: LeaseKey) {
+    pub(super) fn release(&self, key: LeaseKey, context: Context) {
         let at = self.settings.clock.now();
         let settlement = Settlement::Snooze { at };
         let settle = Settle { key, status: Status::CANCELLED, settlement, error: None, then: Vec::new() };
         self.released.fetch_add(1, Ordering::Relaxed);
-        self.end(End { settle, outcome: None });
+        self.end(End { settle, outcome: None, context, is_well: false, released: true });
     }
 
     /// Why the execution of this lease was told to stop, if it was.
@@ -176,9 +182,11 @@ impl Board {
     }
 
     /// The leases that are to be extended. That of a job which is told to stop since the runner stops is still ours, until the
-    /// job is given back: if it lapsed before, that would count as a crash.
+    /// job is given back: if it lapsed before, that would count as a crash. A row that a handler has locked in its own
+    /// transaction would hold up all others.
     pub(super) fn held(&self) -> Vec<LeaseKey> {
-        lock(&self.held).values().filter(|held| held.ending != Some(Ending::Lost)).map(|held| held.key).collect()
+        let extended = |held: &&Held| held.ending != Some(Ending::Lost) && !held.context.is_completing();
+        lock(&self.held).values().filter(extended).map(|held| held.key).collect()
     }
 
     pub(super) fn holds_any(&self) -> bool {
@@ -206,7 +214,7 @@ impl Board {
     /// The progress of jobs, as far as it was set since this was last asked.
     pub(super) fn take_progress(&self) -> Vec<(LeaseKey, f32)> {
         let news = |held: &Held| held.context.take_news_of_progress().map(|done| (held.key, done));
-        lock(&self.held).values().filter_map(news).collect()
+        lock(&self.held).values().filter(|held| !held.context.is_completing()).filter_map(news).collect()
     }
 
     /// Notes that these leases were extended by a request of `asked`; those that were not are told to stop.
@@ -245,21 +253,26 @@ impl Board {
 
     /// Gives back what did not stop, and remembers its name.
     pub(super) fn give_up(&self) {
-        let left: Vec<(LeaseKey, Kind)> = {
+        let left: Vec<(LeaseKey, Kind, Context)> = {
             let settled = self.ended_ids();
             let held = lock(&self.held);
             let stuck = held.values().filter(|held| !settled.contains(&held.key.id));
-            stuck.map(|held| (held.key, held.kind.clone())).collect()
+            stuck.map(|held| (held.key, held.kind.clone(), held.context.clone())).collect()
         };
-        for (key, kind) in left {
+        for (key, kind, context) in left {
             tracing::warn!(job.id = %key.id, job.kind = %kind, "a job did not stop when it was told to");
-            self.release(key);
+            self.release(key, context);
             lock(&self.left).push((key.id, kind));
         }
     }
 
     pub(super) fn count_performed(&self, attempts: u64) {
         self.performed.fetch_add(attempts, Ordering::Relaxed);
+    }
+
+    /// A job that was given back, and had been completed by its handler.
+    pub(super) fn was_not_released(&self) {
+        self.released.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_stale(&self) {

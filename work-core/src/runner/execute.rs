@@ -1,18 +1,17 @@
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::board::{Board, End, Ending};
 use super::groups;
 use super::turns::Ticket;
 use crate::compose::Following;
-use crate::context::Run;
+use crate::context::{Leased, Run};
 use crate::execution::Execution;
 use crate::pool::Execute;
 use crate::router::{LastRoute, Routes};
-use crate::store::{ErrorRecord, GROUP_KIND, Lease, LeaseKey, NewJob, Settle, Settlement};
-use crate::{Context, DEFAULT_MAX_ARGS, InvalidJob, Job, Kind, Outcome, RetryPolicy, Status};
+use crate::store::{CompleteError, ErrorRecord, GROUP_KIND, Lease, LeaseKey, NewJob, Settle, Settlement, left_behind};
+use crate::{Context, Job, Kind, Outcome, RetryPolicy, Status};
 
 /// Performs leased jobs and decides what becomes of them.
 pub(super) struct Leases {
@@ -29,15 +28,16 @@ pub(super) struct Item {
 }
 
 impl Item {
-    pub(super) fn new(lease: Lease, ticket: Option<Ticket>) -> Self {
+    pub(super) fn new(lease: Lease, max_output: usize, ticket: Option<Ticket>) -> Self {
         let job = Some((lease.key.id, lease.job.parts.kind.clone()));
         let max_attempts = RetryPolicy::max_attempts(&lease.job);
-        let run = Run { job, attempt: lease.attempt, max_attempts, fence: Some(lease.key.fence), origin: None };
+        let leased = Leased { key: lease.key, max_output };
+        let run = Run { job, attempt: lease.attempt, max_attempts, lease: Some(leased), origin: None };
         Self { lease, context: Context::of(run), ticket }
     }
 
-    pub(super) const fn key(&self) -> LeaseKey {
-        self.lease.key
+    pub(super) fn into_held(self) -> (LeaseKey, Context) {
+        (self.lease.key, self.context)
     }
 
     pub(super) const fn held(&self) -> (LeaseKey, &Kind, &Context) {
@@ -51,10 +51,13 @@ impl Leases {
     }
 
     /// Decides what becomes of the job, and what follows from that.
-    fn end(&self, key: LeaseKey, (attempt, most): (u32, u32), outcome: Outcome, following: Option<&Following>) -> End {
+    fn end(&self, key: LeaseKey, attempt: u32, outcome: Outcome, context: Context) -> End {
         let settings = &self.board.settings;
+        let following = context.following();
+        let is_well = outcome.is_completed();
+        let outcome = if is_well && context.completed().is_some() { not_committed() } else { outcome };
         let (outcome, mut then) = self.followed(outcome, following);
-        let settlement = settings.retry.decide(&outcome, attempt, most, settings.clock.now());
+        let settlement = settings.retry.decide(&outcome, attempt, context.max_attempts(), settings.clock.now());
         if !matches!(settlement, Settlement::Complete { .. }) {
             then.clear();
         }
@@ -64,38 +67,37 @@ impl Leases {
         if settlement == Settlement::Discard {
             then.extend(following.and_then(|following| following.failed(status, attempt, error.as_ref())));
         }
-        End { settle: Settle { key, status, settlement, error, then }, outcome: kept }
+        End {
+            settle: Settle { key, status, settlement, error, then },
+            outcome: kept,
+            context,
+            is_well,
+            released: false,
+        }
     }
 
     /// The jobs that follow if this is completed. If they, or the output, cannot be kept, the outcome is another one.
     fn followed(&self, mut outcome: Outcome, following: Option<&Following>) -> (Outcome, Vec<NewJob>) {
-        let (size, limit) = (outcome.output_json().map_or(0, Bytes::len), self.board.settings.max_output);
-        if size > limit {
-            let why = format!("the output has {size} bytes; at most {limit} are kept: store it elsewhere");
-            return (Outcome::discard(why).with_status(Status::INTERNAL_ERROR), Vec::new());
+        match left_behind(&mut outcome, following, self.board.settings.max_output) {
+            Ok(then) => (outcome, then),
+            Err(CompleteError::FollowUp(error)) => (Outcome::from_error(error), Vec::new()),
+            Err(CompleteError::Chain(error)) => (Outcome::discard(error.to_string()), Vec::new()),
+            Err(error) => (Outcome::from_error(error), Vec::new()),
         }
-        let mut then = match stored(outcome.take_then()) {
-            Ok(then) => then,
-            Err(error) => return (Outcome::from_error(error), Vec::new()),
-        };
-        if let Some(following) = following.filter(|_| outcome.is_completed()) {
-            match following.next(outcome.output_json()) {
-                Ok(next) => then.extend(next),
-                Err(error) => return (Outcome::discard(error.to_string()), Vec::new()),
-            }
-        }
-        (outcome, then)
     }
+}
+
+/// What an attempt came to whose handler completed the job in a transaction and said that all is well, if the store has not
+/// got it: the effect is not there either.
+fn not_committed() -> Outcome {
+    let why = "the handler completed the job in a transaction, and did not commit it";
+    Outcome::new(Status::INTERNAL_ERROR).with_error(ErrorRecord::new(why))
 }
 
 /// Every attempt that did not go well leaves a record, also if its outcome says nothing but a status.
 fn silent_failure(settlement: &Settlement, status: Status) -> Option<ErrorRecord> {
     let silent = matches!(settlement, Settlement::Retry { .. } | Settlement::Discard);
     silent.then(|| ErrorRecord::new(format!("ended with status {}", status.code())))
-}
-
-fn stored(jobs: Vec<Job>) -> Result<Vec<NewJob>, InvalidJob> {
-    jobs.into_iter().map(|job| job.into_stored(DEFAULT_MAX_ARGS)).collect()
 }
 
 impl Execute for Leases {
@@ -109,13 +111,13 @@ impl Execute for Leases {
 
     async fn execute(&self, item: Item, slot: u32, last: &mut LastRoute) {
         let Item { lease, context, ticket: _ticket } = item;
-        let (key, attempt, max_attempts) = (lease.key, lease.attempt, context.max_attempts());
+        let (key, attempt) = (lease.key, lease.attempt);
         context.set_worker(slot);
         if self.board.settings.timings {
             let due = lease.job.parts.scheduled_at.map(|due| self.board.settings.clock.now() - due);
             context.start_times(due.and_then(|queued| queued.to_std().ok()).unwrap_or_default());
         }
-        let following = Following::of(&lease.job.parts);
+        context.set_following(Following::of(&lease.job.parts));
         let started = self.board.settings.ramp.is_some().then(Instant::now);
         let outcome = if lease.job.parts.kind.as_str() == GROUP_KIND {
             groups::look(&self.board, &lease, &context).await
@@ -130,9 +132,9 @@ impl Execute for Leases {
         let ending = if context.is_cancelled() { self.board.ending(key) } else { None };
         // A job that ended well while it was told to stop has ended well.
         if ending == Some(Ending::Shutdown) && !outcome.status().is_complete() {
-            self.board.release(key);
+            self.board.release(key, context);
             return;
         }
-        self.board.end(self.end(key, (attempt, max_attempts), outcome, following.as_deref()));
+        self.board.end(self.end(key, attempt, outcome, context));
     }
 }

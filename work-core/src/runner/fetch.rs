@@ -140,7 +140,7 @@ fn start(
     leased: Leased,
     asked: Instant,
 ) -> Found {
-    let (items, more) = in_turn(leased.jobs, turns, plan);
+    let (items, more) = in_turn(leased.jobs, board.settings.max_output, turns, plan);
     board.hold(items.iter().map(Item::held), asked);
     let found = Found { jobs: items.len(), more, next_due_in: leased.next_due_in };
     pool.submit_all(|()| items);
@@ -156,16 +156,16 @@ struct Found {
 }
 
 /// In the order to start them: the queues by turns, as their weights say. And whether there may be more.
-fn in_turn(jobs: Vec<Lease>, turns: &mut Turns, plan: &Plan) -> (Vec<Item>, bool) {
+fn in_turn(jobs: Vec<Lease>, max_output: usize, turns: &mut Turns, plan: &Plan) -> (Vec<Item>, bool) {
     let mut taken = vec![0; plan.capped.len()];
     let mut items: Vec<(f64, Item)> = Vec::with_capacity(jobs.len());
     for lease in jobs {
         let Some(at) = turns.find(&lease.job.parts.queue) else {
-            items.push((0.0, Item::new(lease, None)));
+            items.push((0.0, Item::new(lease, max_output, None)));
             continue;
         };
         taken[at] += 1;
-        items.push((turns.place(at, taken[at]), Item::new(lease, turns.ticket(at))));
+        items.push((turns.place(at, taken[at]), Item::new(lease, max_output, turns.ticket(at))));
     }
     let more = turns.took(plan, &taken);
     if taken.len() > 1 {

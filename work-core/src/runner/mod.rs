@@ -370,7 +370,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 async fn wind_down(board: &Board, pool: &Pool<Leases>, hurry: &CancellationToken) {
     for lease in pool.take_waiting() {
-        board.release(lease.key());
+        let (key, context) = lease.into_held();
+        board.release(key, context);
     }
     let ended = hurry.run_until_cancelled(tokio::time::timeout(board.settings.grace, pool.at_most(0))).await;
     if !matches!(ended, Some(Ok(()))) {

@@ -5,8 +5,8 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::board::{Board, End};
-use crate::store::{Settle, Settled, Settlement};
-use crate::{Backoff, Queue};
+use crate::store::{BoxFuture, LeaseKey, Settle, Settled, Settlement};
+use crate::{Backoff, Queue, StoreError};
 
 /// Reports ends to the store: everything that ended while the report before was under way is the next one.
 ///
@@ -53,16 +53,37 @@ fn settle_span(board: &Board, jobs: usize) -> Span {
 const LAST_TRIES: u32 = 5;
 
 async fn report(board: &Board, ends: Vec<End>) {
-    let backoff = Backoff::exponential(Duration::from_millis(20), 2.0).cap(Duration::from_secs(2)).jitter(0.5);
     let batch: Vec<Settle> = ends.iter().map(|end| end.settle.clone()).collect();
+    let asked = until_answered(board, || board.store.settle(batch.clone())).await;
+    let (answers, unknown) = asked.unwrap_or_else(|error| {
+        Span::current().record("otel.status_code", "ERROR").record("error.type", "store");
+        tracing::error!(%error, jobs = ends.len(), "jobs ended, but the store has not got it: they will run again");
+        (Vec::new(), false)
+    });
+    let completed = completed_by_handlers(board, ends.iter().zip(&answers)).await;
+    board.forget(ends.iter().map(|end| end.settle.key));
+    for (end, answer) in ends.into_iter().zip(answers) {
+        if completed.contains(&end.settle.key) {
+            completed_by_handler(board, &end);
+        } else {
+            answered(board, end, answer, unknown);
+        }
+    }
+}
+
+/// Asks the store until it answers, or is closed, or the runner has stopped and asked for long enough. Answers also whether
+/// an answer was lost before.
+async fn until_answered<'s, A>(
+    board: &Board,
+    ask: impl Fn() -> BoxFuture<'s, Result<A, StoreError>>,
+) -> Result<(A, bool), StoreError> {
+    let backoff = Backoff::exponential(Duration::from_millis(20), 2.0).cap(Duration::from_secs(2)).jitter(0.5);
     let (mut tries, mut unknown) = (0, false);
-    let answers = loop {
-        match board.store.settle(batch.clone()).await {
-            Ok(answers) => break answers,
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok((answer, unknown)),
             Err(error) if error.is_closed() || (board.closed.is_cancelled() && tries >= LAST_TRIES) => {
-                Span::current().record("otel.status_code", "ERROR").record("error.type", "store");
-                tracing::error!(%error, jobs = ends.len(), "jobs ended, but the store has not got it: they will run again");
-                break Vec::new();
+                return Err(error);
             }
             Err(error) => {
                 tries += 1;
@@ -72,10 +93,34 @@ async fn report(board: &Board, ends: Vec<End>) {
                 tokio::time::sleep(delay).await;
             }
         }
-    };
-    board.forget(ends.iter().map(|end| end.settle.key));
-    for (end, answer) in ends.into_iter().zip(answers) {
-        answered(board, end, answer, unknown);
+    }
+}
+
+/// Of the ends that were refused, those whose job its handler has completed in a transaction of its own. The settlement was
+/// how we found out whether that was committed: had it not been, the lease would have been ours.
+async fn completed_by_handlers<'e>(
+    board: &Board,
+    answers: impl Iterator<Item = (&'e End, &'e Settled)>,
+) -> Vec<LeaseKey> {
+    let asks = |(end, answer): &(&End, &Settled)| **answer == Settled::Lost && end.context.completed().is_some();
+    let keys: Vec<LeaseKey> = answers.filter(asks).map(|(end, _)| end.settle.key).collect();
+    if keys.is_empty() {
+        return keys;
+    }
+    until_answered(board, || board.store.completed(keys.clone())).await.unwrap_or_default().0
+}
+
+fn completed_by_handler(board: &Board, end: &End) {
+    let Settle { key, status, error, .. } = &end.settle;
+    if end.released {
+        board.was_not_released();
+    } else if let Some(error) = error.as_ref().filter(|_| !end.is_well) {
+        tracing::warn!(job.id = %key.id, status = status.code(), error = error.message,
+            "the handler completed the job in a transaction, and then failed: the job stays completed");
+    }
+    board.count_performed(1);
+    if let Some(outcome) = end.context.completed() {
+        board.waiters.resolve(key.id, &outcome);
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Store`] is all that a runner needs, [`Inspect`] is what people look through. Every method takes a batch; every
 //! change of a running job carries the fence token of its lease, and a store refuses one that is no longer current.
 
+mod complete;
 mod filter;
 mod inspect;
 mod lease;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 #[doc(no_inline)]
 pub use bytes::Bytes;
+pub(crate) use complete::left_behind;
+pub use complete::{CompleteError, Completing};
 pub use filter::{ArgsField, JobFilter, Order, TimeRange};
 pub use inspect::{Change, DeleteOutcome, Inspect};
 pub use lease::{CancelOutcome, Fence, HandedOver, Lease, LeaseKey, Leased, Rescued, Want};
@@ -140,6 +143,14 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`StoreError`]; repeating the batch is safe, a second settlement of one lease is refused.
     fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>>;
+
+    /// Those of these leases that ended by completing their job: for runners, when a handler completed it in a
+    /// [transaction](Completing) of its own, and may or may not have committed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn completed(&self, leases: Vec<LeaseKey>) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>>;
 
     /// Takes back jobs whose lease has ended, at most `limit`: they become available, or dead letters if that
     /// happened `max_crashes` times. A dead letter that the store makes, here or in [`lease`](Self::lease), gets its

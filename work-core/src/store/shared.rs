@@ -61,6 +61,7 @@ macro_rules! forward_inspect {
 macro_rules! forward_upkeep {
     ($this:ident => $store:expr) => {
         $crate::forward_methods! { $this => $store;
+            completed(leases: Vec<$crate::store::LeaseKey>) -> Vec<$crate::store::LeaseKey>;
             rescue(limit: usize, max_crashes: u32) -> $crate::store::Rescued;
             cancel(ids: Vec<$crate::JobId>) -> Vec<$crate::store::CancelOutcome>;
             stop_requests() -> Vec<$crate::store::LeaseKey>;

@@ -198,6 +198,10 @@ impl PostgresStore {
         Ok(Self { shared, inserter, _thread: Arc::new(thread) })
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// From the first time that somebody waits on: who only makes jobs needs no connection for it.
     fn listen(&self) {
         self.shared.listening.get_or_init(|| {
@@ -272,6 +276,10 @@ impl Store for PostgresStore {
             self.shared.limited.all().iter().for_each(|queue| self.shared.made_available(queue.as_str()));
             Ok(answers)
         })
+    }
+
+    fn completed(&self, leases: Vec<LeaseKey>) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        self.shared.call("completed", leases, settle::completed)
     }
 
     fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {

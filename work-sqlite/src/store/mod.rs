@@ -13,7 +13,7 @@ use work_core::store::{
     BoxFuture, CancelOutcome, Fired, Firing, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention, Settle, Settled,
     Store, StoredSchedule, Want, WorkerInfo, check_limit,
 };
-use work_core::{Clock, JobId, Queue, StoreError};
+use work_core::{Clock, DEFAULT_MAX_ARGS, JobId, Queue, StoreError};
 
 use crate::error::OpenError;
 use crate::prune::{Sweep, Swept};
@@ -62,6 +62,23 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn new(clock: Clock, max_args: usize) -> Self {
+        Self {
+            clock,
+            max_args,
+            changed: AtomicBool::new(false),
+            arrived: Notify::new(),
+            waiters: AtomicUsize::new(0),
+            swept: AtomicI64::new(i64::MIN),
+            writer: OnceLock::new(),
+        }
+    }
+
+    /// For the transactions of others: whoever waits for jobs looks at the file.
+    pub(crate) fn of_nobody() -> Self {
+        Self::new(Clock::system(), DEFAULT_MAX_ARGS)
+    }
+
     /// Milliseconds since 1970.
     pub(crate) fn now(&self) -> i64 {
         self.clock.now().timestamp_millis()
@@ -152,15 +169,7 @@ impl SqliteStore {
     }
 
     pub(crate) async fn start(settings: SqliteStoreBuilder) -> Result<Self, OpenError> {
-        let shared = Arc::new(Shared {
-            clock: settings.clock.clone(),
-            max_args: settings.max_args,
-            changed: AtomicBool::new(false),
-            arrived: Notify::new(),
-            waiters: AtomicUsize::new(0),
-            swept: AtomicI64::new(i64::MIN),
-            writer: OnceLock::new(),
-        });
+        let shared = Arc::new(Shared::new(settings.clock.clone(), settings.max_args));
         let path = settings.path.clone();
         let writer = thread::writer(settings.clone(), shared.clone()).await?;
         let reader = thread::reader(settings.clone(), shared.clone()).await?;
@@ -212,6 +221,10 @@ impl Store for SqliteStore {
 
     fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
         self.write(done.len(), done, |connection, shared, done| settle::settle(connection, shared, done))
+    }
+
+    fn completed(&self, leases: Vec<LeaseKey>) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        call(&self.reader, leases.len(), leases, settle::completed)
     }
 
     fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {

@@ -119,6 +119,12 @@ impl Store for MemoryStore {
         self.changed(answers)
     }
 
+    fn completed(&self, leases: Vec<LeaseKey>) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        let table = self.table();
+        let completed = leases.into_iter().filter(|key| table.is_completed(key)).collect();
+        answer(completed)
+    }
+
     fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>> {
         let rescued = self.table().rescue(limit, max_crashes, self.now());
         self.changed(rescued)

@@ -220,6 +220,11 @@ impl Table {
         (row.stored.state == JobState::Running && is_it).then_some(row)
     }
 
+    pub(super) fn is_completed(&self, key: &LeaseKey) -> bool {
+        let row = self.rows.get(&key.row);
+        row.is_some_and(|row| row.stored.state == JobState::Completed && row.fence == key.fence.0)
+    }
+
     pub(super) fn extend(&mut self, key: &LeaseKey, until: DateTime<Utc>) -> bool {
         let Some(row) = self.held(key).filter(|row| !row.stored.stopping) else { return false };
         row.stored.lease_until = Some(until);

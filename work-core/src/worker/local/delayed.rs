@@ -126,7 +126,7 @@ impl Drop for Pending {
 /// The context of an attempt.
 pub(super) fn context_of(job: &Job, attempt: u32, origin: Option<Ticket>) -> Context {
     let max_attempts = job.parts().max_attempts.unwrap_or(1);
-    Context::of(Run { job: Some((job.id(), job.kind().clone())), attempt, max_attempts, fence: None, origin })
+    Context::of(Run { job: Some((job.id(), job.kind().clone())), attempt, max_attempts, lease: None, origin })
 }
 
 /// True if nothing but the kind is as its author said.
