@@ -23,6 +23,7 @@ enum Then {
     CommitAndFail,
     CommitAndPanic,
     CommitAndHang,
+    CommitAndTimeOut,
     RollBack,
     RollBackAndFail,
     /// Somebody else has got the lease.
@@ -91,6 +92,7 @@ async fn pay(
         Then::CommitAndFail => Err("failed after the commit".into()),
         Then::CommitAndPanic => panic!("after the commit"),
         Then::CommitAndHang => std::future::pending().await,
+        Then::CommitAndTimeOut => Ok(tokio::time::timeout(Duration::from_millis(10), std::future::pending()).await?),
         _ => Ok(()),
     }
 }
@@ -169,7 +171,8 @@ async fn the_effect_and_the_end_are_committed_together() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_after_the_commit_changes_nothing() {
-    for then in [Then::CommitAndFail, Then::CommitAndPanic, Then::CommitAndHang, Then::CommitLaterOnAThread] {
+    use Then::{CommitAndFail, CommitAndHang, CommitAndPanic, CommitAndTimeOut, CommitLaterOnAThread};
+    for then in [CommitAndFail, CommitAndPanic, CommitAndHang, CommitAndTimeOut, CommitLaterOnAThread] {
         let (job, effects, report) = performed(then).await;
         assert_eq!((job.state, job.attempt, effects), (JobState::Completed, 1, (1, 1)), "{then:?}");
         assert!(job.attempts.is_empty(), "{then:?}");
