@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compose::Following;
 use crate::handle::{Completion, Ticket};
-use crate::store::{Fence, LeaseKey};
+use crate::store::{Fence, LeaseKey, Seal};
 use crate::timings::{JobTimings, Times};
 use crate::{JobId, Kind, Outcome, Status};
 
@@ -68,11 +68,13 @@ pub(crate) struct Run {
 }
 
 /// What a job of a store is performed under.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Leased {
     pub(crate) key: LeaseKey,
     /// How many bytes it may return.
     pub(crate) max_output: usize,
+    /// What its settlement goes through on its way to the store.
+    pub(crate) seal: Option<Arc<dyn Seal>>,
 }
 
 #[derive(Default)]
@@ -169,7 +171,7 @@ impl Context {
     /// The fence token of the lease: hand it to systems that can refuse a smaller one. In memory there is none.
     #[must_use]
     pub fn fence(&self) -> Option<Fence> {
-        self.shared.run.lease.map(|lease| lease.key.fence)
+        self.shared.run.lease.as_ref().map(|lease| lease.key.fence)
     }
 
     /// When the attempt will be timed out, if a layer said so.
@@ -287,8 +289,8 @@ impl Context {
         self.is_cancelled()
     }
 
-    pub(crate) fn lease(&self) -> Option<Leased> {
-        self.shared.run.lease
+    pub(crate) fn lease(&self) -> Option<&Leased> {
+        self.shared.run.lease.as_ref()
     }
 
     pub(crate) fn set_following(&self, following: Option<Box<Following>>) {

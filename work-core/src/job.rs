@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::args::{ArgsError, Payload};
 use crate::compose::{ON_ERROR, Packed};
 use crate::error::InvalidJob;
-use crate::store::NewJob;
+use crate::store::{NewJob, Seal};
 use crate::{Context, Kind, Queue, Unique};
 
 /// The identity of a job: a UUID of version 7, so ids sort by the time they were made.
@@ -98,6 +98,8 @@ pub struct Parts {
     pub headers: BTreeMap<String, String>,
     /// Names that people find it by; at most 16.
     pub tags: BTreeSet<String>,
+    /// Set by a store that hands out something else than it keeps.
+    pub(crate) seal: Option<Arc<dyn Seal>>,
 }
 
 impl Parts {
@@ -116,6 +118,7 @@ impl Parts {
             unique: None,
             headers: BTreeMap::new(),
             tags: BTreeSet::new(),
+            seal: None,
         }
     }
 }

@@ -7,6 +7,8 @@ mod clock;
 mod compose;
 mod concurrent;
 mod context;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 mod error;
 mod execution;
 mod extract;

@@ -118,6 +118,12 @@ impl Unique {
         &self.key
     }
 
+    /// The same with another key.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn renamed(&self, key: String) -> Self {
+        Self { key, ..self.clone() }
+    }
+
     /// How long it is held.
     #[must_use]
     pub const fn scope(&self) -> UniqueScope {

@@ -27,16 +27,16 @@ pub(crate) const RESERVED: &str = "work.";
 pub(crate) const MAX_RESERVED: usize = 16 * 1024 * 1024;
 
 /// The jobs that follow, the next one first.
-const CHAIN: &str = "work.chain";
+pub(crate) const CHAIN: &str = "work.chain";
 
 /// What the job before returned.
-const PREVIOUS: &str = "work.previous";
+pub(crate) const PREVIOUS: &str = "work.previous";
 
 /// The job to make if this one becomes a dead letter.
 pub(crate) const ON_ERROR: &str = "work.on-error";
 
 /// Which job failed, and how.
-const FAILED: &str = "work.failed";
+pub(crate) const FAILED: &str = "work.failed";
 
 /// The group that a job belongs to.
 const GROUP: &str = "work.group";

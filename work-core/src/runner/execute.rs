@@ -28,10 +28,10 @@ pub(super) struct Item {
 }
 
 impl Item {
-    pub(super) fn new(lease: Lease, max_output: usize, ticket: Option<Ticket>) -> Self {
+    pub(super) fn new(mut lease: Lease, max_output: usize, ticket: Option<Ticket>) -> Self {
         let job = Some((lease.key.id, lease.job.parts.kind.clone()));
         let max_attempts = RetryPolicy::max_attempts(&lease.job);
-        let leased = Leased { key: lease.key, max_output };
+        let leased = Leased { key: lease.key, max_output, seal: lease.job.parts.seal.take() };
         let run = Run { job, attempt: lease.attempt, max_attempts, lease: Some(leased), origin: None };
         Self { lease, context: Context::of(run), ticket }
     }

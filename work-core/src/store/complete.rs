@@ -123,6 +123,10 @@ impl Completing {
         let then = left_behind(&mut outcome, context.following(), lease.max_output)?;
         let settlement = Settlement::Complete { output: outcome.output_json().cloned() };
         let settle = Settle { key: lease.key, status: outcome.status(), settlement, error: None, then };
+        let settle = match &lease.seal {
+            Some(seal) => seal.seal(settle)?,
+            None => settle,
+        };
         context.completing_begins();
         Ok(Self { settle, outcome, mark: Mark(context.clone()) })
     }

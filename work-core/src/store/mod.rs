@@ -10,6 +10,7 @@ mod lease;
 mod memory;
 mod operate;
 mod schedule;
+mod seal;
 mod settle;
 mod shared;
 mod stored;
@@ -28,6 +29,7 @@ pub use lease::{CancelOutcome, Fence, HandedOver, Lease, LeaseKey, Leased, Rescu
 pub use memory::MemoryStore;
 pub use operate::{QueueInfo, Retention, WorkerInfo};
 pub use schedule::{Fired, Firing, SCHEDULE_HEADER, SLOT_HEADER, StoredSchedule, options_from_json, options_to_json};
+pub(crate) use seal::Seal;
 pub use settle::{ErrorRecord, MAX_ERROR_TEXT, Settle, Settled, Settlement};
 pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 

@@ -143,6 +143,7 @@ fn is_ordinary(parts: &Parts) -> bool {
         unique,
         headers,
         tags,
+        seal: _,
     } = parts;
     *queue == Queue::DEFAULT
         && *priority == crate::job::DEFAULT_PRIORITY
