@@ -54,17 +54,23 @@ impl Keys {
             Some(sealed) => Some(self.open(&subject_of_stored(&job.parts, &sealed), &sealed)?),
             None => None,
         };
-        let mut headers = Vec::new();
-        for (name, value) in &job.parts.headers {
-            if let Some(opened) = self.open_header(&job.parts, name, value)? {
-                headers.push((name.clone(), opened));
-            }
-        }
+        let headers = self.open_headers(&job.parts)?;
         if let Some(args) = args {
             job.args = args.into();
         }
         job.parts.headers.extend(headers);
         Ok(())
+    }
+
+    /// Those that are not as they are kept.
+    fn open_headers(&self, parts: &Parts) -> Result<Vec<(String, String)>, CannotOpen> {
+        let mut headers = Vec::new();
+        for (name, value) in &parts.headers {
+            if let Some(opened) = self.open_header(parts, name, value)? {
+                headers.push((name.clone(), opened));
+            }
+        }
+        Ok(headers)
     }
 
     fn open_header(&self, parts: &Parts, name: &str, value: &str) -> Result<Option<String>, CannotOpen> {
@@ -103,6 +109,17 @@ impl Keys {
         job.args = self.seal(&subject, &job.args)?.into();
         schedule.job = self.seal_headers(schedule.job)?;
         Ok(schedule)
+    }
+
+    /// What does not open stays as it is, and so do the jobs that are made of it: they become dead letters that say why.
+    pub(super) fn open_schedule(&self, mut schedule: StoredSchedule) -> StoredSchedule {
+        let job = &mut schedule.job;
+        let subject = Subject { what: ARGS, of: Owner::Schedule(&schedule.name), kind: job.parts.kind.as_str() };
+        if let (Some(args), Ok(headers)) = (self.opened(subject, &job.args), self.open_headers(&job.parts)) {
+            job.args = args.into();
+            job.parts.headers.extend(headers);
+        }
+        schedule
     }
 
     pub(super) fn seal_edited(&self, parts: &Parts, args: &[u8]) -> Result<Bytes, StoreError> {
@@ -159,7 +176,7 @@ fn subject_of_stored<'p>(parts: &'p Parts, sealed: &Envelope) -> Subject<'p> {
     Subject { what: ARGS, of, kind: parts.kind.as_str() }
 }
 
-/// The arguments of a schedule are encrypted once, and never read where its jobs are made.
+/// True for the job of a schedule that could not be opened.
 fn is_of_schedule(job: &NewJob) -> bool {
     let sealed = || Envelope::parse(&job.args).and_then(|sealed| sealed.shared());
     job.parts.headers.contains_key(SCHEDULE_HEADER) && sealed() == Some(Shared::Schedule)

@@ -129,7 +129,6 @@ impl<S: Store> Store for EncryptedStore<S> {
         beat(worker: crate::store::WorkerInfo) -> ();
         leave(worker: String) -> ();
         prune(retention: crate::store::Retention, limit: usize) -> u64;
-        schedules() -> Vec<StoredSchedule>;
     }
 
     fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
@@ -153,6 +152,13 @@ impl<S: Store> Store for EncryptedStore<S> {
     fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
         let sealed = done.into_iter().map(|done| self.keys.seal_settle(done)).collect::<Result<_, _>>();
         sealed.map_or_else(refused, |done| self.store.settle(done))
+    }
+
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<StoredSchedule>, StoreError>> {
+        Box::pin(async move {
+            let schedules = self.store.schedules().await?;
+            Ok(schedules.into_iter().map(|schedule| self.keys.open_schedule(schedule)).collect())
+        })
     }
 
     fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>> {

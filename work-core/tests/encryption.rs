@@ -1,0 +1,103 @@
+//! An encrypted store passes the suite that every store passes, but for the search in what is encrypted, and the unique
+//! keys of schedules, which are hashes.
+
+#![cfg(feature = "encryption")]
+
+use std::sync::Arc;
+
+use work_core::Clock;
+use work_core::encryption::{EncryptedStore, Keys};
+use work_core::store::{Inspect, MemoryStore};
+
+async fn make(clock: Clock) -> Arc<dyn Inspect> {
+    let keys = Keys::new("2026", [7; 32]).expect("keys");
+    Arc::new(EncryptedStore::new(MemoryStore::with_clock(clock), keys))
+}
+
+work_core::conformance! { @tests make,
+    insert: [
+        ids_and_unique_keys_are_held_once,
+        a_unique_key_is_free_again_when_its_scope_ends,
+        fifty_callers_with_one_key_make_one_job,
+        a_unique_key_with_a_window_is_free_after_it,
+        a_later_job_of_a_key_can_replace_the_args_of_one_that_waits,
+        args_come_back_byte_for_byte,
+        empty_batches_do_nothing,
+        ten_thousand_jobs_fit_in_one_batch,
+    ]
+    lease: [
+        each_job_is_leased_once_among_16_leasers,
+        priority_then_time_then_arrival_is_the_order,
+        a_job_is_not_leased_before_it_is_due,
+        queues_are_taken_in_the_order_asked_for,
+        an_expired_job_is_never_started,
+        a_lease_that_is_extended_is_not_rescued,
+        an_expired_lease_is_rescued_and_its_attempt_given_back,
+        the_third_crash_is_a_dead_letter_and_neighbours_go_on,
+        an_insert_wakes_who_waits,
+    ]
+    settle: [
+        a_stale_settler_is_refused_and_changes_nothing,
+        a_second_settlement_of_one_lease_is_refused,
+        follow_ups_exist_exactly_if_the_settlement_counts,
+        retry_counts_the_attempt_and_snooze_gives_it_back,
+        a_cancelled_job_never_runs_and_a_running_one_is_told,
+        a_mixed_batch_is_answered_in_order,
+    ]
+    inspect: [
+        counts_lists_and_pages_agree,
+        a_failed_attempt_leaves_a_record,
+        a_dead_letter_can_be_retried,
+        a_dead_letter_whose_unique_key_is_taken_is_not_retried,
+        tags_come_back_with_the_job,
+        a_deleted_job_is_gone,
+        a_job_that_is_due_later_can_be_run_now,
+        the_args_of_a_job_can_be_edited,
+        jobs_of_a_filter_are_changed_together,
+    ]
+    operate: [
+        a_paused_queue_is_not_leased_from_until_it_is_resumed,
+        queues_tell_their_depth_and_their_oldest_job,
+        workers_are_known_as_long_as_they_beat,
+        a_running_job_that_is_to_stop_is_named,
+        the_progress_of_a_current_lease_is_kept,
+        jobs_that_ended_long_ago_are_forgotten,
+    ]
+    schedule: [
+        each_slot_makes_one_job_with_any_number_of_schedulers,
+        runs_overlap_as_the_schedule_says,
+        missed_runs_are_caught_up_with_as_the_schedule_says,
+        a_paused_schedule_makes_no_jobs,
+        runners_perform_each_slot_once,
+    ]
+    compose: [
+        an_output_is_there_by_the_id_of_its_job,
+        an_output_over_the_limit_makes_a_dead_letter,
+        each_job_of_a_chain_gets_the_output_before,
+        a_failure_in_the_middle_ends_a_chain,
+        the_next_job_exists_exactly_if_the_one_before_is_completed,
+        many_chains_run_on_two_slots,
+        a_dead_letter_makes_its_on_error_job_once,
+        a_job_that_the_store_gives_up_makes_its_on_error_job,
+    ]
+    group: [
+        a_callback_runs_once_when_all_have_ended,
+        the_callback_of_an_empty_group_runs_at_once,
+        a_group_is_accepted_whole_or_not_at_all,
+        a_group_outlives_the_crashes_of_its_workers,
+        each_of_many_groups_calls_back_once,
+    ]
+    runner: [
+        every_job_is_performed_once,
+        undecodable_args_are_kept_as_a_dead_letter,
+        an_unknown_kind_is_kept_as_a_dead_letter,
+        one_mebibyte_of_args_is_accepted_and_one_byte_more_is_refused,
+        a_panic_is_retried_and_the_next_job_runs,
+        a_shutdown_gives_an_interrupted_job_back_with_its_attempt,
+        an_outcome_can_be_awaited,
+        a_running_job_stops_within_a_second_of_its_cancellation,
+        the_progress_of_a_handler_reaches_the_store,
+        a_runner_is_known_until_it_stops,
+        a_runner_goes_on_when_its_queue_is_resumed,
+    ]
+}
