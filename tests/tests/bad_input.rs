@@ -56,7 +56,7 @@ fn table() -> Vec<(&'static str, Job, &'static str)> {
         ("key: NUL", job().unique(Unique::new("a\0")), "it contains U+0000"),
         ("header: newline", job().header("trace", "a\nb"), "control characters are not accepted"),
         ("header: no name", job().header("", "x"), "names have 1 to 128 bytes"),
-        ("header: long", job().header("x", "y".repeat(5_000)), "values have at most 4096 bytes"),
+        ("header: long", job().header("x", "y".repeat(5_000)), "5000 bytes; at most 4096 are accepted"),
     ]
 }
 

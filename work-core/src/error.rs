@@ -10,6 +10,12 @@ use crate::{JobId, Kind, Status};
 /// Any error, boxed. What a [`Service`](tower_service::Service) of jobs fails with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
+/// The longest value of a header, in bytes.
+pub const MAX_HEADER: usize = 4096;
+
+/// How many headers a job may have, those of this library and of layers included.
+pub const MAX_HEADERS: usize = 64;
+
 /// A job that no store would take, and the part that is wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,6 +53,16 @@ pub enum InvalidJob {
         /// What is wrong, and what is accepted.
         why: &'static str,
     },
+    /// The value of a header is too long.
+    #[error("header {name:?} has {size} bytes; at most {limit} are accepted: pass the address of what is larger")]
+    HeaderTooLong {
+        /// The name that was given.
+        name: String,
+        /// Bytes given.
+        size: usize,
+        /// Bytes accepted.
+        limit: usize,
+    },
 }
 
 impl InvalidJob {
@@ -59,16 +75,18 @@ impl InvalidJob {
     }
 
     pub(crate) fn check_header(name: &str, value: &str) -> Result<(), Self> {
+        let reserved = name.starts_with(RESERVED);
+        let (size, limit) = (value.len(), if reserved { MAX_RESERVED } else { MAX_HEADER });
         let why = if name.is_empty() || name.len() > 128 {
             "names have 1 to 128 bytes"
-        } else if name.starts_with(RESERVED) {
+        } else if size > limit {
+            return Err(Self::HeaderTooLong { name: name.to_owned(), size, limit });
+        } else if reserved {
             // JSON that we made or a handler returned: it may have line breaks.
-            if value.len() <= MAX_RESERVED && !value.contains('\0') {
+            if !value.contains('\0') {
                 return Ok(());
             }
-            "values of names that begin with `work.` have at most 16 MiB and no U+0000"
-        } else if value.len() > 4096 {
-            "values have at most 4096 bytes"
+            "U+0000 is not accepted"
         } else if name.chars().chain(value.chars()).any(char::is_control) {
             "control characters are not accepted"
         } else {

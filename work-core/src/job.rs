@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::args::{ArgsError, Payload};
 use crate::compose::{ON_ERROR, Packed};
-use crate::error::InvalidJob;
+use crate::error::{InvalidJob, MAX_HEADERS};
 use crate::store::{NewJob, Seal};
 use crate::{Context, Kind, Queue, Unique};
 
@@ -296,6 +296,10 @@ impl Job {
             return Err(InvalidJob::out_of_range("tags", format!("of {} names", parts.tags.len()), "at most 16"));
         }
         parts.tags.iter().try_for_each(|tag| crate::name::check("tag", tag))?;
+        if parts.headers.len() > MAX_HEADERS {
+            let given = format!("of {} names", parts.headers.len());
+            return Err(InvalidJob::out_of_range("headers", given, "at most 64"));
+        }
         parts.headers.iter().try_for_each(|(name, value)| InvalidJob::check_header(name, value))?;
         match parts.headers.get(ON_ERROR).and_then(|job| job.strip_prefix(REFUSED)) {
             Some(why) => Err(InvalidJob::out_of_range("on-error job", format!("({why})"), "a job that a store takes")),
@@ -358,7 +362,8 @@ impl Job {
         self
     }
 
-    /// Adds a header; an earlier one of that name is replaced.
+    /// Adds a header; an earlier one of that name is replaced. At most [`MAX_HEADERS`](crate::MAX_HEADERS) of at most
+    /// [`MAX_HEADER`](crate::MAX_HEADER) bytes.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.body.parts.headers.insert(name.into(), value.into());
@@ -424,6 +429,8 @@ mod tests {
             (Job::new("k", ()).max_attempts(1001), "max_attempts 1001"),
             (Job::new("k", ()).timeout(Duration::ZERO), "timeout 0ns"),
             (Job::new("k", ()).header("a", "b\nc"), "header"),
+            (Job::new("k", ()).header("a", "x".repeat(4097)), "header \"a\" has 4097 bytes; at most 4096 are accepted"),
+            ((0..65).fold(Job::new("k", ()), |job, n| job.header(n.to_string(), "")), "headers of 65 names"),
             (Job::new("k", ()).unique(Unique::new("")), "unique key is empty"),
             (Job::new("", ()), "kind name"),
             (Job::new("k", ()).tag("a b"), "invalid tag name"),

@@ -21,7 +21,8 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
     let args = args.map_or_else(|| quote!(()), |args| quote!(#args));
     // Where the arguments stand, since that is where their missing `Serialize` is to be told.
     let job = quote_spanned!(span=> ::work_core::Job::new(Self::KIND, args));
-    let setters = setters(options);
+    let setters = options.setters();
+    let key = options.key(&quote!(#[allow(unused_variables)] let args = &args;));
     let about = format!("The jobs of kind `{}`, see the function of this name.", kind.value());
     Ok(quote! {
         #function
@@ -39,21 +40,9 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
             /// A job with these arguments.
             #[must_use = "a job does nothing until a worker performs it"]
             #visibility fn job(args: #args) -> ::work_core::Job {
+                #key
                 #job #setters
             }
         }
     })
-}
-
-fn setters(options: &Options) -> TokenStream {
-    let queue = options.queue.iter();
-    let max_attempts = options.max_attempts.iter();
-    let timeout = options.timeout_ms.iter();
-    let priority = options.priority.iter();
-    quote! {
-        #(.queue(#queue))*
-        #(.max_attempts(#max_attempts))*
-        #(.timeout(::std::time::Duration::from_millis(#timeout)))*
-        #(.priority(#priority))*
-    }
 }

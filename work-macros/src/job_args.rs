@@ -1,8 +1,8 @@
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{DeriveInput, LitStr};
+use syn::{Data, DataStruct, DeriveInput, Fields, LitStr};
 
-use crate::options::{checked_name, default_kind};
+use crate::options::{Options, default_kind};
 
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     if let Some(generic) = input.generics.params.first() {
@@ -11,29 +11,46 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
         return Err(syn::Error::new_spanned(generic, message));
     }
     let name = &input.ident;
-    let kind = kind(input)?.map_or_else(|| default_kind(name, snake_case, "`#[job(kind = \"…\")]`"), Ok)?;
+    let options = options(input)?;
+    let kind = options.kind.clone();
+    let kind = kind.map_or_else(|| default_kind(name, snake_case, "`#[job(kind = \"…\")]`"), Ok)?;
+    let key = match &options.unique {
+        Some(key) => options.key(&fields(input, key)?),
+        None => None,
+    };
+    let setters = options.setters();
     Ok(quote! {
         impl ::work_core::JobArgs for #name {
             const KIND: &'static str = #kind;
+
+            fn job(self) -> ::work_core::Job {
+                #key
+                ::work_core::Job::new(::work_core::Kind::from_static(Self::KIND), self) #setters
+            }
         }
     })
 }
 
-fn kind(input: &DeriveInput) -> syn::Result<Option<LitStr>> {
-    let mut kind = None;
-    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("job")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("kind") {
-                return Err(meta.error("unknown option; a type has `kind`, the others are of `#[job]` on a function"));
-            }
-            if kind.is_some() {
-                return Err(meta.error("`kind` is given twice"));
-            }
-            kind = Some(checked_name("kind", &meta.value()?.parse()?)?);
-            Ok(())
-        })?;
+fn options(input: &DeriveInput) -> syn::Result<Options> {
+    let mut attributes = input.attrs.iter().filter(|attribute| attribute.path().is_ident("job"));
+    let options = attributes.next().map_or_else(|| Ok(Options::default()), syn::Attribute::parse_args);
+    match attributes.next() {
+        Some(second) => Err(syn::Error::new_spanned(second, "a second `#[job]`: put all options into one")),
+        None => options,
     }
-    Ok(kind)
+}
+
+/// Brings the fields into scope that a unique key may name.
+fn fields(input: &DeriveInput, key: &LitStr) -> syn::Result<TokenStream> {
+    let Data::Struct(DataStruct { fields: Fields::Named(fields), .. }) = &input.data else {
+        let message = "a unique key is made of named fields: this type has none";
+        return Err(syn::Error::new(key.span(), message));
+    };
+    let names = fields.named.iter().filter_map(|field| field.ident.as_ref());
+    Ok(quote! {
+        #[allow(unused_variables)]
+        let Self { #(#names),* } = &self;
+    })
 }
 
 /// `SendHTTPMail` is `send_http_mail`.

@@ -13,7 +13,9 @@ use syn::parse::Parse;
 /// Makes an async function a job: keeps it as it is, and puts its kind and a constructor of jobs beside it.
 ///
 /// The options are all optional: `kind = "…"` (by default the function's name), `queue = "…"`, `max_attempts = 5`,
-/// `timeout = "30s"` (an integer and `ms`, `s`, `m`, `h` or `d`), `priority = 2`. They are checked when it is compiled.
+/// `timeout = "30s"` (an integer and `ms`, `s`, `m`, `h` or `d`), `priority = 2`, `unique = "sync:{args}"` (a key in which
+/// `{args}` stands for the arguments, as in [`format!`]; keys are those of all kinds, so begin it with a word of its own),
+/// `unique_for = "1h"` (how long the key is held at least). They are checked when it is compiled.
 ///
 /// What stands beside the function is a type of its name and visibility, with `KIND` and `job(args)`; it works inside of
 /// functions too, but not in an `impl`. The arguments are those of the parameter whose type is written `Args<T>`, `()` if
@@ -32,6 +34,13 @@ use syn::parse::Parse;
 /// assert_eq!(job.kind().as_str(), "welcome");
 /// assert_eq!(job.parts().queue.as_str(), "mail");
 /// assert_eq!(job.parts().max_attempts, Some(5));
+///
+/// #[job(unique = "sync:{args}", unique_for = "1h")]
+/// async fn sync(Args(account): Args<u64>) {
+///     println!("account {account}");
+/// }
+///
+/// assert_eq!(sync::job(7).parts().unique.as_ref().map(|unique| unique.key()), Some("sync:7"));
 /// ```
 #[proc_macro_attribute]
 pub fn job(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -39,6 +48,9 @@ pub fn job(options: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Implements `JobArgs`: the kind is the type's name in snake case, or `#[job(kind = "…")]`.
+///
+/// `#[job(…)]` takes all options that it takes on a [function](macro@job): every job that its method `job` makes of such
+/// arguments has them, so a job goes to the queue of its kind by default. In `unique`, fields are written by their names.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -48,11 +60,14 @@ pub fn job(options: TokenStream, item: TokenStream) -> TokenStream {
 /// struct SendInvoice { number: u32 }
 ///
 /// #[derive(Serialize, Deserialize, JobArgs)]
-/// #[job(kind = "mail.welcome")]
-/// struct Welcome;
+/// #[job(kind = "mail.welcome", queue = "mail", timeout = "30s", unique = "welcome:{user}")]
+/// struct Welcome { user: u64 }
 ///
 /// assert_eq!(SendInvoice { number: 7 }.job().kind().as_str(), "send_invoice");
 /// assert_eq!(Welcome::KIND, "mail.welcome");
+/// let job = Welcome { user: 7 }.job();
+/// assert_eq!(job.parts().queue.as_str(), "mail");
+/// assert_eq!(job.parts().unique.as_ref().map(|unique| unique.key()), Some("welcome:7"));
 /// ```
 #[proc_macro_derive(JobArgs, attributes(job))]
 pub fn derive_job_args(item: TokenStream) -> TokenStream {

@@ -1,11 +1,13 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use proc_macro2::TokenStream;
+use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Ident, Lit, LitStr, Token};
 
-/// The options of `#[job(…)]`, checked.
+/// The options of `#[job(…)]` on a function or on arguments, checked.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) kind: Option<LitStr>,
@@ -13,9 +15,12 @@ pub(crate) struct Options {
     pub(crate) max_attempts: Option<u32>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) priority: Option<u8>,
+    /// A format string.
+    pub(crate) unique: Option<LitStr>,
+    pub(crate) unique_for_ms: Option<u64>,
 }
 
-const NAMES: [&str; 5] = ["kind", "queue", "max_attempts", "timeout", "priority"];
+const NAMES: [&str; 7] = ["kind", "queue", "max_attempts", "timeout", "priority", "unique", "unique_for"];
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
@@ -27,6 +32,9 @@ impl Parse for Options {
                 return Err(syn::Error::new(name.span(), format!("`{name}` is given twice")));
             }
             options.set(&name, input)?;
+            if name == "unique_for" && !seen.iter().any(|name| name == "unique") {
+                return Err(syn::Error::new(name.span(), "`unique_for` says how long a key is held: put `unique` before it"));
+            }
             seen.push(name);
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
@@ -45,6 +53,8 @@ impl Options {
             "max_attempts" => self.max_attempts = Some(in_range(&value()?, 1, 1000)?),
             "priority" => self.priority = Some(in_range(&value()?, 0, 9)?),
             "timeout" => self.timeout_ms = Some(milliseconds(text(&value()?)?)?),
+            "unique" => self.unique = Some(key(text(&value()?)?)?),
+            "unique_for" => self.unique_for_ms = Some(milliseconds(text(&value()?)?)?),
             unknown => {
                 let hint =
                     nearest(unknown).map_or_else(|| "; there".into(), |near| format!(": did you mean `{near}`? There"));
@@ -101,6 +111,47 @@ fn in_range<N: FromStr<Err: Display> + PartialOrd + Display + Copy>(value: &Lit,
     number
         .filter(|number| (&min..=&max).contains(&number))
         .ok_or_else(|| syn::Error::new(value.span(), format!("expected a number from {min} to {max}")))
+}
+
+/// As far as it can be said of a key that is not filled in yet.
+fn key(text: &LitStr) -> syn::Result<LitStr> {
+    if text.value().is_empty() || text.value().len() > 512 {
+        return Err(syn::Error::new(text.span(), "a unique key has 1 to 512 bytes"));
+    }
+    Ok(text.clone())
+}
+
+impl Options {
+    /// The statement that makes the unique key, if there is one, from what `names` brings into scope.
+    pub(crate) fn key(&self, names: &TokenStream) -> Option<TokenStream> {
+        let key = self.unique.as_ref()?;
+        Some(quote! {
+            let __key = {
+                #names
+                ::std::format!(#key)
+            };
+        })
+    }
+
+    /// The calls that set them on a job, after [`key`](Self::key).
+    pub(crate) fn setters(&self) -> TokenStream {
+        let queue = self.queue.iter();
+        let max_attempts = self.max_attempts.iter();
+        let timeout = self.timeout_ms.iter();
+        let priority = self.priority.iter();
+        let window = self.unique_for_ms.iter();
+        let unique = self.unique.iter().map(|_| {
+            let window = window.clone();
+            quote!(.unique(::work_core::Unique::new(__key)#(.within(::std::time::Duration::from_millis(#window)))*))
+        });
+        quote! {
+            #(.queue(#queue))*
+            #(.max_attempts(#max_attempts))*
+            #(.timeout(::std::time::Duration::from_millis(#timeout)))*
+            #(.priority(#priority))*
+            #(#unique)*
+        }
+    }
 }
 
 /// The same rule as `work_core::Kind::validate`.

@@ -39,4 +39,6 @@ pub use store::SqliteStore;
 pub mod _documentation {
     #[doc = include_str!("../../docs/sources.md")]
     pub mod sources {}
+    #[doc = include_str!("../../docs/transactions.md")]
+    pub mod transactions {}
 }

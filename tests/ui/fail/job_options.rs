@@ -1,6 +1,7 @@
 //! Options of `#[job]` that cannot be.
 
-use work_core::{Args, Job, job};
+use serde::{Deserialize, Serialize};
+use work_core::{Args, Job, JobArgs, job};
 
 #[job(kind = "no spaces")]
 async fn a() {}
@@ -44,6 +45,42 @@ impl Service {
     #[job]
     async fn m(&self) {}
 }
+
+#[job(unique = "")]
+async fn n() {}
+
+#[job(unique_for = "1h")]
+async fn o() {}
+
+#[job(unique = "of:{account}")]
+async fn p(Args(_): Args<u8>) {}
+
+#[derive(Serialize, Deserialize, JobArgs)]
+#[job(priority = 12)]
+struct Q;
+
+#[derive(Serialize, Deserialize, JobArgs)]
+#[job(timeout = "0s")]
+struct R;
+
+#[derive(Serialize, Deserialize, JobArgs)]
+#[job(unique = "of:{0}")]
+struct S(u8);
+
+#[derive(Serialize, Deserialize, JobArgs)]
+#[job(unique = "of:{accont}")]
+struct T {
+    account: u8,
+}
+
+#[derive(Serialize, Deserialize, JobArgs)]
+#[job(kind = "u")]
+#[job(queue = "u")]
+struct U;
+
+#[derive(Serialize, Deserialize, JobArgs)]
+#[job(retention = "1d")]
+struct V;
 
 fn main() {
     let _: Job = a::job(());

@@ -53,6 +53,17 @@ enum SendHTTPMail {
     Now,
 }
 
+#[derive(serde::Serialize, serde::Deserialize, JobArgs)]
+#[job(queue = "mail", max_attempts = 5, timeout = "30s", priority = 2, unique = "sync:{account}@{of:?}", unique_for = "1h")]
+struct Sync {
+    account: u64,
+    of: Option<String>,
+    other: (),
+}
+
+#[job(unique = "once:{args:?}")]
+async fn once(Args(_): Args<(u8, String)>) {}
+
 #[allow(non_camel_case_types)]
 #[derive(serde::Serialize, serde::Deserialize, JobArgs)]
 struct r#type;
@@ -83,4 +94,11 @@ fn main() {
     assert_eq!(r#match::job(Vec::new()).kind().as_str(), "match");
     assert_eq!(SendHTTPMail::Now.job().kind().as_str(), "send_http_mail");
     assert_eq!(r#type::KIND, "type");
+    let job = Sync { account: 7, of: None, other: () }.job();
+    let (parts, unique) = (job.parts(), job.parts().unique.clone().unwrap());
+    assert_eq!((parts.queue.as_str(), parts.max_attempts, parts.priority), ("mail", Some(5), 2));
+    assert_eq!((parts.kind.as_str(), parts.timeout), ("sync", Some(std::time::Duration::from_secs(30))));
+    assert_eq!((unique.key(), unique.window()), ("sync:7@None", Some(std::time::Duration::from_secs(3_600))));
+    let once = once::job((1, "a".into()));
+    assert_eq!(once.parts().unique.as_ref().map(|unique| unique.key()), Some("once:(1, \"a\")"));
 }
