@@ -44,7 +44,9 @@ pub use compose::{
 };
 pub use concurrent::{ConcurrentJob, ConcurrentJobBuilder};
 pub use context::Context;
-pub use error::{BoxError, InvalidJob, MAX_HEADER, MAX_HEADERS, OutputError, PerformError, StoreError, StoreFault, WaitError};
+pub use error::{
+    BoxError, InvalidJob, MAX_HEADER, MAX_HEADERS, OutputError, PerformError, StoreError, StoreFault, WaitError,
+};
 pub use extract::{Args, Attempt, Extension, FromJob, FromRef, MissingExtension, State};
 pub use handle::{Accepted, JobHandle};
 #[doc(inline)]

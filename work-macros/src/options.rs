@@ -33,7 +33,10 @@ impl Parse for Options {
             }
             options.set(&name, input)?;
             if name == "unique_for" && !seen.iter().any(|name| name == "unique") {
-                return Err(syn::Error::new(name.span(), "`unique_for` says how long a key is held: put `unique` before it"));
+                return Err(syn::Error::new(
+                    name.span(),
+                    "`unique_for` says how long a key is held: put `unique` before it",
+                ));
             }
             seen.push(name);
             if !input.is_empty() {

@@ -13,8 +13,8 @@ use tokio_postgres::{Client, NoTls, Transaction};
 use work_core::runner::Report;
 use work_core::store::{CompleteError, Inspect, JobFilter, StoredJob};
 use work_core::{
-    Args, Attempt, Backoff, BoxError, Chain, Context, Group, GroupStatus, Job, JobState, Json, Outcome,
-    PreviousOutput, QueueWorker, QueueWorkerBuilder, RetryPolicy, Router, State, Status, Unique, Worker,
+    Args, Attempt, Backoff, BoxError, Chain, Context, Group, GroupStatus, Job, JobState, Json, Outcome, PreviousOutput,
+    QueueWorker, QueueWorkerBuilder, RetryPolicy, Router, State, Status, Unique, Worker,
 };
 use work_postgres::PostgresStore;
 

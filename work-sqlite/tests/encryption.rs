@@ -215,7 +215,8 @@ async fn what_was_changed_or_is_of_another_job_is_refused() {
     // Only the last letters of the data, which are those of the tag.
     let change = "replace(args, substr(args, length(args) - 9, 4), 'AAAA')";
     assert_eq!(place.run(&format!("UPDATE jobs SET args = {change} WHERE id = {}", hex(changed))), 1);
-    let swap = format!("UPDATE jobs SET args = (SELECT args FROM jobs WHERE id = {}) WHERE id = {}", hex(victim), hex(thief));
+    let swap =
+        format!("UPDATE jobs SET args = (SELECT args FROM jobs WHERE id = {}) WHERE id = {}", hex(victim), hex(thief));
     assert_eq!(place.run(&swap), 1);
     assert_eq!(place.run(&format!("UPDATE jobs SET kind = 'secret' WHERE id = {}", hex(of_kind))), 1);
     performed(worker.clone()).await;

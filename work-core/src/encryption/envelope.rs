@@ -46,7 +46,9 @@ pub(super) enum Owner<'s> {
 pub(super) enum CannotOpen {
     #[error("encrypted with the key {name:?}, which this process does not have")]
     NoKey { name: String },
-    #[error("what is encrypted with the key {name:?} does not open: it was changed, or is that of another job, or the key is another one")]
+    #[error(
+        "what is encrypted with the key {name:?} does not open: it was changed, or is that of another job, or the key is another one"
+    )]
     Changed { name: String },
 }
 

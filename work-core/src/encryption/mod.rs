@@ -10,8 +10,8 @@ use std::time::Duration;
 pub use keys::{InvalidKey, Keys};
 
 use crate::store::{
-    BoxFuture, Bytes, Change, Counts, ErrorRecord, Fired, Firing, Inserted, Inspect, JobFilter, Lease, LeaseKey, Leased,
-    NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob, StoredSchedule, Want, on_error_job,
+    BoxFuture, Bytes, Change, Counts, ErrorRecord, Fired, Firing, Inserted, Inspect, JobFilter, Lease, LeaseKey,
+    Leased, NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob, StoredSchedule, Want, on_error_job,
 };
 use crate::{JobId, Queue, Status, StoreError};
 use envelope::CannotOpen;

@@ -98,6 +98,7 @@ macro_rules! conformance {
                 a_lease_of_a_job_that_is_gone_is_no_lease_of_another,
                 all_of_a_batch_ends_before_what_follows_is_inserted,
                 follow_ups_exist_exactly_if_the_settlement_counts,
+                leases_that_completed_their_job_are_named,
                 retry_counts_the_attempt_and_snooze_gives_it_back,
                 a_cancelled_job_never_runs_and_a_running_one_is_told,
                 a_mixed_batch_is_answered_in_order,

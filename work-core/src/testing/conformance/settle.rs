@@ -47,6 +47,27 @@ pub async fn a_second_settlement_of_one_lease_is_refused(make: &impl MakeStore) 
     assert_eq!(get(&*store, lease.key.id).await.state, JobState::Completed);
 }
 
+/// And no others: not those that ended otherwise, nor those that have not ended or were lost.
+pub async fn leases_that_completed_their_job_are_named(make: &impl MakeStore) {
+    let (store, clock) = store(make).await;
+    insert(&*store, (1..=4).map(job)).await;
+    let leases = lease(&*store, 4).await;
+    let [one, two, three, _] = &leases[..] else { panic!("four leases") };
+    assert_eq!(settle(&*store, complete(one)).await, Settled::Done);
+    assert_eq!(settle(&*store, end(two, Status::BAD_REQUEST, Settlement::Discard)).await, Settled::Done);
+    assert_eq!(settle(&*store, end(three, Status::SUCCESS, Settlement::Retry { at: start() })).await, Settled::Done);
+    let keys: Vec<_> = leases.iter().map(|lease| lease.key).collect();
+    assert_eq!(store.completed(keys.clone()).await.expect("completed"), [one.key]);
+    assert!(store.completed(Vec::new()).await.expect("completed").is_empty());
+
+    clock.advance(seconds(31));
+    store.rescue(10, 3).await.expect("rescue");
+    for later in lease(&*store, 2).await {
+        assert_eq!(settle(&*store, complete(&later)).await, Settled::Done);
+    }
+    assert_eq!(store.completed(keys).await.expect("completed"), [one.key], "another lease completed the others");
+}
+
 /// Atomically with the settlement, and never for a stale one.
 pub async fn follow_ups_exist_exactly_if_the_settlement_counts(make: &impl MakeStore) {
     let (store, clock) = store(make).await;
