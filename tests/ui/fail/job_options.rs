@@ -52,9 +52,6 @@ async fn n() {}
 #[job(unique_for = "1h")]
 async fn o() {}
 
-#[job(unique = "of:{account}")]
-async fn p(Args(_): Args<u8>) {}
-
 #[derive(Serialize, Deserialize, JobArgs)]
 #[job(priority = 12)]
 struct Q;
@@ -66,12 +63,6 @@ struct R;
 #[derive(Serialize, Deserialize, JobArgs)]
 #[job(unique = "of:{0}")]
 struct S(u8);
-
-#[derive(Serialize, Deserialize, JobArgs)]
-#[job(unique = "of:{accont}")]
-struct T {
-    account: u8,
-}
 
 #[derive(Serialize, Deserialize, JobArgs)]
 #[job(kind = "u")]
