@@ -10,8 +10,9 @@ use std::time::Duration;
 pub use keys::{InvalidKey, Keys};
 
 use crate::store::{
-    BoxFuture, Bytes, Change, Counts, ErrorRecord, Fired, Firing, Inserted, Inspect, JobFilter, Lease, LeaseKey,
-    Leased, NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob, StoredSchedule, Want, on_error_job,
+    BoxFuture, Bytes, Change, Counts, ErrorRecord, Fired, Firing, HandedOver, Inserted, Inspect, JobFilter, Lease,
+    LeaseKey, Leased, NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob, StoredSchedule, Want,
+    on_error_job,
 };
 use crate::{JobId, Queue, Status, StoreError};
 use envelope::CannotOpen;
@@ -104,6 +105,20 @@ impl<S> EncryptedStore<S> {
     }
 }
 
+impl<S: Store> EncryptedStore<S> {
+    /// Those that open. The others are dead letters.
+    async fn opened(&self, Leased { jobs, next_due_in }: Leased) -> Leased {
+        let mut refused = Vec::new();
+        let jobs = jobs.into_iter().filter_map(|lease| self.open(lease, &mut refused)).collect();
+        if !refused.is_empty()
+            && let Err(error) = self.store.settle(refused).await
+        {
+            tracing::warn!(%error, "jobs that could not be decrypted are leased until their leases end");
+        }
+        Leased { jobs, next_due_in }
+    }
+}
+
 /// Nothing in it is lost: with the right key it can be retried.
 fn dead_letter(lease: &Lease, why: &CannotOpen) -> Settle {
     let (parts, status) = (&lease.job.parts, Status::BAD_REQUEST);
@@ -136,16 +151,13 @@ impl<S: Store> Store for EncryptedStore<S> {
     }
 
     fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
+        Box::pin(async move { Ok(self.opened(self.store.lease(want).await?).await) })
+    }
+
+    fn hand_over(&self, want: Want) -> BoxFuture<'_, HandedOver> {
         Box::pin(async move {
-            let Leased { jobs, next_due_in } = self.store.lease(want).await?;
-            let mut refused = Vec::new();
-            let jobs = jobs.into_iter().filter_map(|lease| self.open(lease, &mut refused)).collect();
-            if !refused.is_empty()
-                && let Err(error) = self.store.settle(refused).await
-            {
-                tracing::warn!(%error, "jobs that could not be decrypted are leased until their leases end");
-            }
-            Ok(Leased { jobs, next_due_in })
+            let HandedOver { asked, leased } = self.store.hand_over(want).await;
+            HandedOver { asked, leased: self.opened(leased).await }
         })
     }
 
