@@ -66,13 +66,15 @@ impl PostgresStore {
     }
 }
 
-/// Others hear of the jobs that follow after the commit.
-async fn tell(theirs: &Theirs<'_, '_>, then: &[NewJob]) -> Result<(), Error> {
-    if then.is_empty() {
+/// After the commit, others hear of the jobs that follow, of those that waited for this one, and of room in a queue.
+async fn tell(theirs: &Theirs<'_, '_>, waited: Vec<String>, then: &[NewJob]) -> Result<(), Error> {
+    let mut queues: BTreeSet<String> = waited.into_iter().collect();
+    queues.extend(then.iter().map(|job| job.parts.queue.as_str().to_owned()));
+    queues.extend(theirs.shared.limited.all().iter().map(|queue| queue.as_str().to_owned()));
+    if queues.is_empty() {
         return Ok(());
     }
-    let queues: BTreeSet<&str> = then.iter().map(|job| job.parts.queue.as_str()).collect();
-    let (queues, channel): (Vec<&str>, _) = (queues.into_iter().collect(), theirs.shared.sql.schema.channel());
+    let (queues, channel): (Vec<String>, _) = (queues.into_iter().collect(), theirs.shared.sql.schema.channel());
     let params: [Param<'_>; 2] = [(&channel, Type::TEXT), (&queues, Type::TEXT_ARRAY)];
     // From nobody in particular, so that we hear it too.
     theirs.query("SELECT pg_notify($1, ':' || queue) FROM unnest($2) AS queue", &params).await.map(drop)

@@ -144,6 +144,7 @@ impl<S: Store> Store for EncryptedStore<S> {
         beat(worker: crate::store::WorkerInfo) -> ();
         leave(worker: String) -> ();
         prune(retention: crate::store::Retention, limit: usize) -> u64;
+        declare_limit(queue: Queue, at_most: u32) -> u32;
     }
 
     fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
@@ -195,6 +196,7 @@ impl<S: Inspect> Inspect for EncryptedStore<S> {
         delete(ids: Vec<JobId>) -> Vec<crate::store::DeleteOutcome>;
         pause(queue: Queue) -> bool;
         resume(queue: Queue) -> bool;
+        limit_queue(queue: Queue, at_most: Option<u32>) -> Option<u32>;
         queues() -> Vec<crate::store::QueueInfo>;
         workers() -> Vec<crate::store::WorkerInfo>;
         pause_schedule(name: String) -> bool;
