@@ -1,5 +1,5 @@
-//! An encrypted store passes the suite that every store passes, but for the search in what is encrypted, and the unique
-//! keys of schedules, which are hashes.
+//! An encrypted store passes the suite that every store passes, but for the search in what is encrypted, and for tests that
+//! read unique keys back, which are hashes here.
 
 #![cfg(feature = "encryption")]
 
@@ -28,10 +28,8 @@ work_core::conformance! { @tests make,
         ten_thousand_jobs_fit_in_one_batch,
     ]
     after: [
-        one_job_waits_for_the_running_holder_of_its_key,
         a_job_waits_through_the_retries_and_crashes_of_the_holder,
         a_job_runs_after_a_holder_that_ends_in_any_way,
-        a_job_that_waits_for_a_holder_can_be_dealt_with,
         a_key_that_is_kept_has_no_next_job,
         whatever_was_there_when_a_job_was_inserted_is_seen_by_a_run,
     ]
