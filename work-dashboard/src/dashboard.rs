@@ -74,7 +74,7 @@ impl Dashboard {
         }
     }
 
-    /// The pages under `/`, the API under `/api/v1`, `/livez` and `/readyz`. It can be nested under any path.
+    /// The pages under `/`, the API under `/api/v1`, `/livez`, `/readyz` and `/metrics`. It can be nested under any path.
     pub fn router(&self) -> Router {
         routes::router(&self.app)
     }

@@ -39,6 +39,10 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
+        if error.fault().is_none() && !error.is_unknown() && !error.is_closed() {
+            // It was asked for something that no store does.
+            return Self::bad("rejected", error.to_string());
+        }
         tracing::error!(error = %error, "the store failed");
         let detail = if error.is_busy() {
             "The store is busy. Try again in a moment."

@@ -46,6 +46,7 @@ macro_rules! routes {
 routes! {
     GET "/livez" Nobody "Whether the process answers." => api::livez;
     GET "/readyz" Nobody "Whether the store answers." => api::readyz;
+    GET "/metrics" Read "What is in the store, for Prometheus." => api::metrics::metrics;
     GET "/assets/style.css" Nobody "How the pages look." => assets::style;
     GET "/assets/live.js" Nobody "What keeps the pages up to date." => assets::script;
     GET "/assets/icon.svg" Nobody "The sign of the pages." => assets::icon;
@@ -156,16 +157,17 @@ impl Found {
 
 pub(crate) fn find(method: &Method, path: &str) -> Found {
     let method = as_routed(method);
+    // The first path that fits is meant, with its methods only.
+    let meant = ROUTES.iter().find_map(|route| fit(route.path, path).map(|params| (route.path, params)));
+    let Some((pattern, params)) = meant else { return Found::Nothing };
     let mut methods = Vec::new();
-    for route in ROUTES {
-        match fit(route.path, path) {
-            Some(params) if route.method == method => return Found::Route(route, params),
-            Some(_) => methods.push(route.method),
-            None => {}
+    for route in ROUTES.iter().filter(|route| route.path == pattern) {
+        if route.method == method {
+            return Found::Route(route, params);
         }
+        methods.push(route.method);
     }
-    methods.dedup();
-    if methods.is_empty() { Found::Nothing } else { Found::Methods(methods) }
+    Found::Methods(methods)
 }
 
 /// The values of a path's braces. Parts are told apart before they are decoded, so a value may have any signs.

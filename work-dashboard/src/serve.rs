@@ -1,7 +1,19 @@
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tower_service::Service as _;
 
 use crate::Dashboard;
 
@@ -29,7 +41,7 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
-    /// The system took the listener away.
+    /// The system refused connections for a minute.
     #[error("cannot go on listening: {0}")]
     Accept(io::Error),
 }
@@ -93,12 +105,54 @@ impl Bound {
         self.address
     }
 
-    /// Answers, until the future is dropped.
+    /// Answers, until the future is dropped: HTTP/1, at most 1000 connections at once, and a connection that says nothing
+    /// for 10 s is closed.
     ///
     /// # Errors
     ///
-    /// [`ServeError`] if the system takes the listener away.
+    /// [`ServeError::Accept`] if the system refuses connections for a minute.
     pub async fn run(self) -> Result<(), ServeError> {
-        axum::serve(self.listener, self.dashboard.router()).await.map_err(ServeError::Accept)
+        let router = self.dashboard.router();
+        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        // They end with this.
+        let mut connections = JoinSet::new();
+        let mut failures = 0;
+        loop {
+            // Whoever comes while all are taken waits in the queue of the system.
+            let permit = Arc::clone(&free).acquire_owned().await;
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    failures = 0;
+                    while connections.try_join_next().is_some() {}
+                    connections.spawn(answer(stream, router.clone(), permit.ok()));
+                }
+                // Such as too many open files, which passes.
+                Err(_) if failures < MAX_FAILURES => {
+                    failures += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(ServeError::Accept(error)),
+            }
+        }
+    }
+}
+
+/// Connections that are open at once.
+const MAX_CONNECTIONS: usize = 1000;
+
+/// How long a connection may take to say what it wants, at first and after each answer.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// Times that the system may refuse a connection, one after the other, and how long is waited after each.
+const MAX_FAILURES: u32 = 60;
+const PAUSE: Duration = Duration::from_secs(1);
+
+async fn answer(stream: TcpStream, router: Router, _permit: Option<OwnedSemaphorePermit>) {
+    let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    // What goes wrong with one connection is the matter of whoever opened it.
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(error = %error, "a connection broke off");
     }
 }

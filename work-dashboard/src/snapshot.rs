@@ -122,7 +122,9 @@ impl Snapshot {
         let ByState { available, running, completed, discarded, cancelled } = self.counts;
         let newest = self.lately.jobs + self.lately.completed;
         let states = format!("{available}.{running}.{completed}.{discarded}.{cancelled}");
-        format!("{states}.{newest}.{}.{}.{}.{}", self.workers, self.busy, self.queues, self.paused.len())
+        // What runs has a progress, which is not among these numbers.
+        let moves = if running > 0 { self.at.timestamp() } else { 0 };
+        format!("{states}.{newest}.{moves}.{}.{}.{}.{}", self.workers, self.busy, self.queues, self.paused.len())
     }
 }
 

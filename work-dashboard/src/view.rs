@@ -1,6 +1,7 @@
 //! Jobs, queues, schedules and workers as the API and the pages show them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -72,11 +73,11 @@ impl Seen {
             ArgsView::Hidden => Self::Hidden(json.len()),
             ArgsView::Shown => Self::as_it_is(json),
             ArgsView::Redacted(redact) => match serde_json::from_slice::<Value>(json) {
-                Ok(mut value) => {
-                    redact(kind, &mut value);
-                    Self::as_it_is(&Bytes::from(value.to_string()))
-                }
-                // What the hook cannot look through is not shown.
+                // What the hook cannot look through, or gives up on, is not shown.
+                Ok(mut value) => match catch_unwind(AssertUnwindSafe(|| redact(kind, &mut value))) {
+                    Ok(()) => Self::as_it_is(&Bytes::from(value.to_string())),
+                    Err(_) => Self::Hidden(json.len()),
+                },
                 Err(_) => Self::Hidden(json.len()),
             },
         }
@@ -101,12 +102,23 @@ fn header((name, value): (&String, &String)) -> (String, String) {
 }
 
 impl JobView {
+    /// All of it.
     pub(crate) fn of(app: &App, stored: &StoredJob) -> Self {
+        let kind = stored.job.parts.kind.as_str();
+        let args = Seen::of(app, kind, &stored.job.args);
+        Self { output: stored.output.as_ref().map(|output| Seen::of(app, kind, output)), ..Self::with(stored, args) }
+    }
+
+    /// For a row of a table, which shows no args: they may be large.
+    pub(crate) fn row(stored: &StoredJob) -> Self {
+        Self::with(stored, Seen::Hidden(stored.job.args.len()))
+    }
+
+    fn with(stored: &StoredJob, args: Seen) -> Self {
         let parts = &stored.job.parts;
-        let kind = parts.kind.as_str();
         Self {
             id: parts.id.to_string(),
-            kind: kind.to_owned(),
+            kind: parts.kind.to_string(),
             queue: parts.queue.to_string(),
             state: stored.state.name(),
             priority: parts.priority,
@@ -126,8 +138,8 @@ impl JobView {
             worker: stored.worker.clone(),
             lease_until: stored.lease_until,
             progress: stored.progress,
-            args: Seen::of(app, kind, &stored.job.args),
-            output: stored.output.as_ref().map(|output| Seen::of(app, kind, output)),
+            args,
+            output: None,
             attempts: stored.attempts.iter().map(AttemptView::of).collect(),
         }
     }
@@ -143,8 +155,9 @@ impl JobView {
         }
     }
 
+    /// True if it waits for a later time.
     pub(crate) fn is_later(&self, now: DateTime<Utc>) -> bool {
-        self.scheduled_at.is_some_and(|at| at > now)
+        self.is(JobState::Available) && self.scheduled_at.is_some_and(|at| at > now)
     }
 
     pub(crate) fn is(&self, state: JobState) -> bool {

@@ -1,7 +1,9 @@
 //! The JSON API.
 
 pub(crate) mod jobs;
+pub(crate) mod metrics;
 pub(crate) mod openapi;
+mod schemas;
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;

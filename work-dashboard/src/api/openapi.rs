@@ -4,6 +4,7 @@ use std::future::{Ready, ready};
 
 use serde_json::{Map, Value, json};
 
+use super::schemas::{schemas, states, whole};
 use super::{Answer, json_of};
 use crate::access::Right;
 use crate::call::Call;
@@ -18,7 +19,7 @@ pub(crate) fn document(call: Call) -> Ready<Answer> {
 
 fn made(call: &Call) -> Answer {
     let mut paths: Map<String, Value> = Map::new();
-    let documented = |path: &str| path.starts_with("/api/") || path == "/livez" || path == "/readyz";
+    let documented = |path: &str| path.starts_with("/api/") || ["/livez", "/readyz", "/metrics"].contains(&path);
     for route in ROUTES.iter().filter(|route| documented(route.path)) {
         let methods = paths.entry(route.path).or_insert_with(|| json!({}));
         methods[route.method.to_ascii_lowercase()] = operation(route);
@@ -84,26 +85,41 @@ fn name(route: &Route) -> String {
 fn parameters(route: &Route) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut all: Vec<_> = in_path
-        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": in_path_as(name) }))
         .collect();
     if ["/api/v1/jobs", "/api/v1/jobs/count", "/api/v1/jobs/bulk"].contains(&route.path) {
-        let many = |name: &str| ["state", "queue", "kind", "tag", "id", "arg"].contains(&name);
-        all.extend(NAMES.iter().map(|(name, about)| {
-            let schema = if many(name) {
-                json!({ "type": "array", "items": { "type": "string" } })
-            } else {
-                json!({ "type": "string" })
-            };
-            json!({ "name": name, "in": "query", "description": about, "schema": schema })
-        }));
+        all.extend(NAMES.iter().map(
+            |(name, about)| json!({ "name": name, "in": "query", "description": about, "schema": of_filter(name) }),
+        ));
         all.push(
             json!({ "name": "order", "in": "query", "schema": { "enum": ["newest", "oldest"], "default": "newest" } }),
         );
-        all.push(json!({ "name": "after", "in": "query", "description": "`next` of the page before.", "schema": { "type": "string" } }));
+        all.push(json!({ "name": "after", "in": "query", "description": "`next` of the page before.",
+            "schema": { "type": "string", "pattern": "^[0-9]{1,18}$" } }));
         all.push(json!({ "name": "limit", "in": "query",
             "schema": { "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50 } }));
     }
     all
+}
+
+fn in_path_as(name: &str) -> Value {
+    if name == "id" { json!({ "type": "string", "format": "uuid" }) } else { json!({ "type": "string" }) }
+}
+
+/// What the value of a name of a filter has to be.
+fn of_filter(name: &str) -> Value {
+    let text = |max: usize| json!({ "type": "string", "maxLength": max, "pattern": "^[^\\x00]*$" });
+    let many = |items: Value| json!({ "type": "array", "items": items });
+    match name {
+        "state" => many(states()),
+        "id" => many(in_path_as("id")),
+        "queue" | "kind" | "tag" => many(text(200)),
+        "arg" => many(json!({ "type": "string", "maxLength": 1000, "pattern": "^[a-z_.]+=[^\\x00]*$" })),
+        "error" => text(500),
+        _ => json!({ "anyOf": [
+            { "type": "string", "pattern": "^[0-9]{1,6}[smhd]$" },
+            { "type": "string", "maxLength": 0 }, { "type": "string", "format": "date" }, { "type": "string", "format": "date-time" } ] }),
+    }
 }
 
 fn body(route: &Route) -> Option<Value> {
@@ -124,30 +140,25 @@ fn body(route: &Route) -> Option<Value> {
 
 fn answer(route: &Route) -> Value {
     let schema = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
-    match (route.method, route.path) {
-        ("GET", "/api/v1/jobs") => json!({ "type": "object", "required": ["jobs", "next"], "properties": {
-            "jobs": { "type": "array", "items": schema("Job") }, "next": { "type": ["string", "null"] } } }),
-        ("GET", "/api/v1/jobs/{id}") => schema("Job"),
-        ("GET", "/api/v1/jobs/count") => json!({ "type": "object", "properties": {
-            "count": { "type": "integer" }, "exact": { "type": "boolean" } } }),
-        _ => json!({ "type": "object" }),
+    let many = |name: &str| json!({ "type": "array", "items": schema(name) });
+    let text = json!({ "type": "string" });
+    let last = route.path.rsplit('/').next().unwrap_or_default();
+    match (route.method, last) {
+        ("GET", "openapi.json") => json!({ "type": "object" }),
+        ("GET", "overview") => schema("Overview"),
+        ("GET", "jobs") => whole(json!({ "jobs": many("Job"), "next": { "type": ["string", "null"] } })),
+        ("GET", "{id}") => schema("Job"),
+        ("GET", "count") => whole(json!({ "count": { "type": "integer" }, "exact": { "type": "boolean" } })),
+        ("GET", "queues") => whole(json!({ "queues": many("Queue") })),
+        ("GET", "schedules") => whole(json!({ "schedules": many("Schedule") })),
+        ("GET", "workers") => whole(json!({ "workers": many("Worker") })),
+        ("GET", "dead-letters") => whole(
+            json!({ "groups": many("Group"), "looked_at": { "type": "integer" }, "complete": { "type": "boolean" } }),
+        ),
+        ("POST", "bulk") => whole(json!({ "changed": { "type": "integer" } })),
+        ("POST", "run") if route.path.contains("{name}") => whole(json!({ "job": text })),
+        ("POST", "pause" | "resume") => whole(json!({ "changed": { "type": "boolean" } })),
+        ("PUT", "args") => whole(json!({ "done": text, "id": text })),
+        _ => whole(json!({ "done": text, "id": text, "state": { "type": ["string", "null"] } })),
     }
-}
-
-fn schemas() -> Value {
-    let (text, number, time) = (
-        json!({ "type": "string" }),
-        json!({ "type": "integer" }),
-        json!({ "type": ["string", "null"], "format": "date-time" }),
-    );
-    let seen = json!({ "type": ["object", "null"], "description": "`show` is json, text or hidden; `value` is it, or its size." });
-    json!({
-        "Problem": { "type": "object", "required": ["title", "status", "code", "detail"], "properties": {
-            "type": text, "title": text, "status": number, "code": text, "detail": text } },
-        "Job": { "type": "object", "required": ["id", "kind", "queue", "state"], "properties": {
-            "id": { "type": "string", "format": "uuid" }, "kind": text, "queue": text,
-            "state": { "enum": ["available", "running", "completed", "discarded", "cancelled"] },
-            "attempt": number, "created_at": time, "scheduled_at": time, "finished_at": time,
-            "args": seen, "output": seen, "attempts": { "type": "array", "items": { "type": "object" } } } },
-    })
 }

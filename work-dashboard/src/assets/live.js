@@ -13,14 +13,26 @@
     }
   };
 
+  // How many are ticked; what is done with them waits until some are.
+  const boxes = () => [...document.querySelectorAll('input[name="id"][type="checkbox"]')];
+  const count = () => {
+    const part = document.getElementById("selected");
+    if (!part) return;
+    const ticked = boxes().filter((box) => box.checked).length;
+    part.querySelector("legend").textContent = ticked === 0 ? "Selected jobs" : `${ticked} selected`;
+    for (const button of part.querySelectorAll("button")) button.disabled = ticked === 0;
+  };
   const selectAll = () => {
     const all = document.getElementById("check-all");
-    if (!all) return;
-    all.hidden = false;
-    all.onchange = () => {
-      for (const box of document.querySelectorAll('input[name="id"][type="checkbox"]')) box.checked = all.checked;
-    };
+    if (all) {
+      all.hidden = false;
+      all.onchange = () => { for (const box of boxes()) box.checked = all.checked; count(); };
+    }
+    count();
   };
+  addEventListener("change", (event) => { if (event.target.name === "id") count(); });
+  // A browser that goes back ticks again what was ticked.
+  addEventListener("pageshow", count);
 
   // What a person is about to use stays as it is.
   const inUse = (part) =>
@@ -62,8 +74,15 @@
 
   localTimes(document);
   selectAll();
+  // On a phone, where one is may be out of sight.
+  for (const here of document.querySelectorAll("nav a[aria-current]")) {
+    const bar = here.parentElement;
+    bar.scrollLeft = here.offsetLeft - bar.offsetLeft - (bar.clientWidth - here.clientWidth) / 2;
+  }
   if (sign && document.querySelector("[data-live]")) {
     watch();
+    // "5 min ago" is not true for long, even if nothing happens.
+    setInterval(load, 30000);
     document.addEventListener("visibilitychange", () => { if (document.hidden) unwatch(); else { watch(); load(); } });
     addEventListener("pagehide", unwatch);
   }

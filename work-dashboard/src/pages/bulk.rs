@@ -1,6 +1,7 @@
 //! Many jobs at once: first how many, then it is done.
 
 use maud::html;
+use work_core::store::Change;
 
 use super::parts::{Choose, jobs, table};
 use super::{Answer, Frame, page, to};
@@ -12,6 +13,9 @@ use crate::view::JobView;
 
 /// Fields of the form that are no filter.
 const BESIDES: [&str; 4] = ["csrf", "action", "max", "all"];
+
+/// Values of the filter that are shown.
+const SHOWN: usize = 8;
 
 /// Jobs that are shown as examples.
 const EXAMPLES: usize = 5;
@@ -32,7 +36,7 @@ pub(crate) async fn ask(call: Call) -> Answer {
         Some(filter) => call.app.store.list(filter, work_core::store::Order::OldestFirst, None, EXAMPLES).await?.jobs,
         None => Vec::new(),
     };
-    let examples: Vec<_> = examples.iter().map(|job| JobView::of(&call.app, job)).collect();
+    let examples: Vec<_> = examples.iter().map(JobView::row).collect();
     let max = if found.exact { found.count.min(MAX_BULK) } else { MAX_BULK };
     let frame = Frame::of(&call);
     let verb = verb(change_name(change));
@@ -40,7 +44,10 @@ pub(crate) async fn ask(call: Call) -> Answer {
         section.card {
             h1 { (verb) " " (jobs(found.count)) @if !found.exact { " or more" } "?" }
             p.dim {
-                @if filters.is_all() { "All jobs in the store that this suits." } @else { "Those that match " code { (filters.words()) } " and that this suits." }
+                @if filters.is_all() { "All jobs in the store" }
+                @else { "Those with " @for (name, value) in filters.pairs.iter().take(SHOWN) { span.tag { (name.replace('_', " ")) ": " (value) } " " }
+                    @if filters.pairs.len() > SHOWN { "and " (filters.pairs.len() - SHOWN) " more" } }
+                " that can be " (done_name(change)) "."
                 @if found.count > MAX_BULK || !found.exact { " At most " (jobs(MAX_BULK)) " are changed at once." }
                 @if change_name(change) == "delete" { " What is known of them is gone then." }
             }
@@ -60,6 +67,14 @@ pub(crate) async fn ask(call: Call) -> Answer {
         }
     };
     page(&call, "Are you sure?", "/jobs", &content)
+}
+
+const fn done_name(change: Change) -> &'static str {
+    match change {
+        Change::Retry => "retried",
+        Change::Cancel => "cancelled",
+        Change::Delete => "deleted",
+    }
 }
 
 fn verb(name: &str) -> &'static str {

@@ -34,7 +34,7 @@ pub(crate) async fn show(call: Call) -> Answer {
             @if !job.attempts.is_empty() { (attempts(&job, now)) }
             div.columns {
                 section.card { h2 { "Args" } (json::seen(&job.args)) }
-                section.card { h2 { "Output" } @if let Some(output) = &job.output { (json::seen(output)) } @else { p.dim { "None." } } }
+                @if let Some(output) = &job.output { section.card { h2 { "Output" } (json::seen(output)) } }
             }
             @if !job.headers.is_empty() {
                 section.card { h2 { "Headers" }

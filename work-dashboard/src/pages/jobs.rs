@@ -29,7 +29,7 @@ pub(super) const CHANGES: [(Change, &str); 3] =
 pub(crate) async fn list(call: Call) -> Answer {
     let filters = Filters::of(&call)?;
     let found = call.app.store.list(filters.filter.clone(), filters.order, filters.after, filters.limit).await?;
-    let jobs: Vec<_> = found.jobs.iter().map(|job| JobView::of(&call.app, job)).collect();
+    let jobs: Vec<_> = found.jobs.iter().map(JobView::row).collect();
     let counts = snapshot(&call.app).await?.counts;
     let frame = Frame::of(&call);
     let content = html! {
@@ -128,19 +128,24 @@ fn pages(frame: &Frame, filters: &Filters, next: Option<i64>) -> Markup {
 fn actions(frame: &Frame, filters: &Filters) -> Markup {
     let pairs = filters.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let all = if filters.is_all() { Some(("all", "1")) } else { None };
+    // What suits none of these jobs is not offered.
+    let suits = CHANGES.iter().filter(|(change, _)| change.narrowed(filters.filter.clone()).is_some());
+    let danger = |change: &Change| matches!(change, Change::Delete);
     let link = |change| {
         let query = query_of(pairs.clone().chain(all).chain([("action", change_name(change))]));
         frame.link(&format!("/jobs/bulk{query}"))
     };
     html! {
         div.actions {
-            fieldset {
+            fieldset id="selected" {
                 legend { "Selected jobs" }
-                @for (change, label) in CHANGES { button name="action" value=(change_name(change)) { (label) "…" } }
+                @for (change, label) in suits.clone() {
+                    button.danger[danger(change)] name="action" value=(change_name(*change)) { (label) "…" }
+                }
             }
             fieldset {
                 legend { @if filters.is_all() { "All jobs" } @else { "All that match" } }
-                @for (change, label) in CHANGES { a.button href=(link(change)) { (label) " all…" } }
+                @for (change, label) in suits { a.button.danger[danger(change)] href=(link(*change)) { (label) " all…" } }
             }
         }
     }

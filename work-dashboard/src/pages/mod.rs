@@ -177,7 +177,8 @@ impl Refusal {
         let path = call.target.split('?').next().unwrap_or("");
         let json =
             call.header("accept").is_some_and(|accept| accept.contains("json") || accept.contains("event-stream"));
-        let wants_page = !json && !["/livez", "/readyz", "/events"].contains(&path) && !path.starts_with("/assets/");
+        let wants_page =
+            !json && !["/livez", "/readyz", "/metrics", "/events"].contains(&path) && !path.starts_with("/assets/");
         Self { frame: Frame::of(call), target: call.target.clone(), wants_page }
     }
 

@@ -19,7 +19,7 @@ pub(crate) async fn show(call: Call) -> Answer {
     let snapshot = snapshot(&call.app).await?;
     let failed = JobFilter::all().state(JobState::Discarded);
     let failed = call.app.store.list(failed, Order::NewestFirst, None, 5).await?;
-    let failed: Vec<_> = failed.jobs.iter().map(|job| JobView::of(&call.app, job)).collect();
+    let failed: Vec<_> = failed.jobs.iter().map(JobView::row).collect();
     let frame = Frame::of(&call);
     let content = html! {
         (notice(&call))
@@ -69,6 +69,7 @@ fn cards(frame: &Frame, snapshot: &Snapshot) -> Markup {
 fn throughput(snapshot: &Snapshot) -> Markup {
     let Lately { jobs, discarded, from, per_second, p50_ms, p95_ms, p99_ms, .. } = &snapshot.lately;
     let share = if *jobs == 0 { 0.0 } else { *discarded as f64 * 100.0 / *jobs as f64 };
+    let (rate, unit) = if *per_second < 1.0 { (per_second * 60.0, " /min") } else { (*per_second, " /s") };
     let millis = |millis: i64| span(Duration::from_millis(millis.unsigned_abs()));
     html! {
         section.card {
@@ -79,13 +80,13 @@ fn throughput(snapshot: &Snapshot) -> Markup {
             @if *jobs == 0 {
                 (empty("Nothing ended in the last hour", "As soon as jobs end, their number and their times are here."))
             } @else {
-                (chart::bars(&snapshot.lately))
+                (chart::bars(&snapshot.lately, snapshot.at))
                 p.legend {
                     span.key.bar-completed { "completed" } span.key.bar-discarded { "dead letters" }
                     span.key.bar-other { "cancelled" }
                 }
                 dl.figures {
-                    div { dt { "Rate" } dd { (format!("{per_second:.1}")) small { " /s" } } }
+                    div { dt { "Rate" } dd { (format!("{rate:.1}")) small { (unit) } } }
                     div { dt { "Dead letters" } dd { (format!("{share:.1}")) small { " %" } } }
                     div { dt { "Half end within" } dd { (millis(*p50_ms)) } }
                     div { dt { "95 % within" } dd { (millis(*p95_ms)) } }

@@ -49,7 +49,7 @@ pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
         (_, true) => format!("in {}", span(apart)),
         (_, false) => format!("{} ago", span(apart)),
     };
-    html! { time datetime=(iso(at)) title=(utc(at)) { (text) } }
+    html! { time.ago datetime=(iso(at)) title=(utc(at)) { (text) } }
 }
 
 /// An instant of UTC; the script puts it in the viewer's zone.
@@ -82,7 +82,7 @@ pub(super) fn table(frame: &Frame, jobs: &[JobView], now: DateTime<Utc>, choose:
     let choose = matches!(choose, Choose::Boxes);
     html! {
         div.scroll {
-        table.jobs {
+        table.jobs.choose[choose] {
             thead { tr {
                 @if choose { th.check { input type="checkbox" id="check-all" aria-label="Select all on this page" hidden; } }
                 th scope="col" { "Job" } th scope="col" { "State" } th scope="col" { "Queue" }

@@ -20,7 +20,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         section.card.flush data-live="" id="queues" {
             @if queues.is_empty() { (empty("No queues", "A queue is here as soon as a job is in it, or a worker drains it.")) }
             @else {
-                div.scroll { table.labelled {
+                div.scroll { table.labelled.four {
                     thead { tr {
                         th scope="col" { "Queue" } th.number scope="col" { "Available" } th.number scope="col" { "Running" }
                         th.number scope="col" { "Dead letters" } th scope="col" { "Oldest ready" } th scope="col" { "" }
