@@ -1,7 +1,7 @@
 use std::fmt;
 use std::process::Command;
 
-use crate::{examples, packages, postgres, tools};
+use crate::{browser, examples, packages, postgres, tools};
 
 /// One kind of check: a line of the table.
 pub(crate) struct Lane {
@@ -46,6 +46,7 @@ pub(crate) const LANES: &[Lane] = &[
     Lane { name: "deny", about: "licences, sources, duplicate versions", run: deny },
     Lane { name: "promtool", about: "Prometheus has nothing to say against the metrics", run: promtool },
     Lane { name: "examples", about: "each example runs by the command on its first line", run: examples::run },
+    Lane { name: "browser", about: "the dashboard in Chromium, for everybody, on both stores", run: browser::test },
     Lane { name: "crash", about: "killed, frozen or stopped, processes lose nothing", run: crash },
 ];
 
@@ -71,7 +72,7 @@ fn cargo(line: &str) -> Outcome {
 
 fn test() -> Outcome {
     let line = if tools::has("cargo-nextest") {
-        "nextest run --workspace --all-features -E not(binary(/^crash/))"
+        "nextest run --workspace --all-features -E not(binary(/^crash/)|binary(browser))"
     } else {
         "test --workspace --all-features --lib --bins --tests -- \
          --skip killed_at_random_moments --skip on_sqlite:: --skip on_postgres::"
@@ -110,7 +111,8 @@ fn promtool() -> Outcome {
     match tools::promtool() {
         Ok(program) => {
             let mut command = Command::new("cargo");
-            command.args(["test", "-p", "work-adapters", "--all-features", "--test", "prometheus", "--", "promtool"]);
+            command.args(["test", "-p", "work-adapters", "-p", "work-dashboard", "--all-features"]);
+            command.args(["--test", "prometheus", "--test", "metrics", "--", "promtool"]);
             run(command.env("PROMTOOL", program))
         }
         Err(why) => Outcome::Skipped(why),
