@@ -72,7 +72,7 @@ fn cargo(line: &str) -> Outcome {
 
 fn test() -> Outcome {
     let line = if tools::has("cargo-nextest") {
-        "nextest run --workspace --all-features -E not(binary(/^crash/)|binary(browser))"
+        "nextest run --workspace --all-features --no-fail-fast -E not(binary(/^crash/)|binary(browser))"
     } else {
         "test --workspace --all-features --lib --bins --tests -- \
          --skip killed_at_random_moments --skip on_sqlite:: --skip on_postgres::"
