@@ -45,7 +45,8 @@ fn main() -> ExitCode {
 }
 
 /// The speeds, and then the memory: counting allocations would slow the others down.
-const MEMORY: [&str; 3] = ["local_allocations", "local_delayed_bytes", "sqlite_drain_memory"];
+const MEMORY: [&str; 5] =
+    ["local_allocations", "local_delayed_bytes", "sqlite_drain_memory", "sqlite_life_memory", "postgres_life_memory"];
 
 fn bench(args: &[String]) -> ExitCode {
     let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
@@ -70,7 +71,6 @@ fn run_bench(bin: &str, args: &[&String]) -> ExitCode {
     // Kept until the end. Without one, the benchmarks that need it say so.
     let mut names = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
     let wanted = names.peek().is_none() || names.any(|name| name.starts_with("postgres"));
-    let wanted = wanted && bin == "work-bench";
     let _server = if wanted { postgres::server_for(&mut command).ok() } else { None };
     match command.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,

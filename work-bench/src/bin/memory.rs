@@ -1,11 +1,13 @@
 //! Memory, counted by the allocator: `cargo xtask bench` runs this after the speeds.
 
 use std::alloc::System;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use work_core::store::JobFilter;
-use work_core::{Job, LocalWorker, QueueWorker, Router, Worker};
+use work_core::store::{Inspect, JobFilter, Retention, Store};
+use work_core::{Job, JobId, JobState, LocalWorker, QueueWorker, Router, Worker};
+use work_postgres::PostgresStore;
 use work_sqlite::SqliteStore;
 
 #[global_allocator]
@@ -35,6 +37,23 @@ fn main() -> Result<(), BoxError> {
     if wanted("sqlite_drain_memory") {
         line("sqlite_drain_memory", 32.0, drain_memory(&runtime, jobs)?, "MiB over the idle worker");
     }
+    if wanted("sqlite_life_memory") {
+        let dir = tempfile::tempdir()?;
+        let grown = runtime
+            .block_on(async { life_memory(SqliteStore::open(dir.path().join("jobs.db")).await?, jobs).await })?;
+        line("sqlite_life_memory", 64.0, grown, "MiB, at most, for inserting, draining and forgetting");
+    }
+    if wanted("postgres_life_memory") {
+        match std::env::var("WORK_TEST_POSTGRES") {
+            Err(_) => println!("postgres_life_memory: WORK_TEST_POSTGRES is not set; use `cargo xtask bench`"),
+            Ok(url) => {
+                let schema = format!("m_{}", JobId::new().as_uuid().simple());
+                let open = PostgresStore::builder(url).schema(schema).connect();
+                let grown = runtime.block_on(async { life_memory(open.await?, jobs).await })?;
+                line("postgres_life_memory", 64.0, grown, "MiB, at most, for inserting, draining and forgetting");
+            }
+        }
+    }
     Ok(())
 }
 
@@ -63,6 +82,45 @@ fn drain_memory(runtime: &tokio::runtime::Runtime, jobs: u32) -> Result<f64, Box
         Ok((most - idle) / (1024.0 * 1024.0))
     })
 }
+
+/// How much larger the process gets, at most, while jobs of a KiB are inserted, drained through 16 slots, and forgotten.
+async fn life_memory<S: Store + Inspect + Clone>(store: S, jobs: u32) -> Result<f64, BoxError> {
+    let router = Router::new().route("nothing", async || {});
+    let worker = QueueWorker::builder(store.clone(), router).concurrency(16).build()?;
+    let idle = resident()?;
+    let watch = tokio::spawn(async move {
+        let mut most = idle;
+        loop {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            most = most.max(resident().unwrap_or(most));
+            if MEASURED.load(Ordering::Relaxed) {
+                return most;
+            }
+        }
+    });
+    MEASURED.store(false, Ordering::Relaxed);
+    let args = "x".repeat(1_000);
+    for _ in 0..jobs / 1_000 {
+        worker.perform_many((0..1_000).map(|_| Job::new("nothing", args.clone()))).await?;
+    }
+    let running = tokio::spawn(worker.clone().run_until(std::future::pending()));
+    while store.counts(JobFilter::all().state(JobState::Available)).await?.total() > 0 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    worker.stop().await;
+    running.await??;
+    let none = Retention::default().completed(Duration::ZERO);
+    while store.prune(none, 10_000).await? == 10_000 {}
+    let left = store.counts(JobFilter::all()).await?.total();
+    MEASURED.store(true, Ordering::Relaxed);
+    if left > 0 {
+        return Err(format!("{left} of {jobs} jobs are left").into());
+    }
+    Ok((watch.await? - idle) / (1024.0 * 1024.0))
+}
+
+/// Ends the watch over the memory.
+static MEASURED: AtomicBool = AtomicBool::new(false);
 
 /// Bytes of memory that the process holds, as the system counts.
 fn resident() -> Result<f64, BoxError> {
