@@ -88,6 +88,8 @@ pub mod _documentation {
     pub mod stores {}
     #[doc = include_str!("../../docs/production.md")]
     pub mod production {}
+    #[doc = include_str!("../../docs/promises.md")]
+    pub mod promises {}
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     pub mod testing {}
