@@ -71,6 +71,10 @@ pub(crate) enum Unit {
     Rate,
     /// Microseconds a job.
     Micros,
+    /// Bytes a job; the rates are jobs a byte, so that more is better here too.
+    Bytes,
+    /// Transactions that wrote, for 1,000 jobs; the rates are jobs a transaction.
+    Commits,
 }
 
 impl Unit {
@@ -78,6 +82,8 @@ impl Unit {
         match self {
             Self::Rate => rate,
             Self::Micros => 1e6 / rate,
+            Self::Bytes => 1.0 / rate,
+            Self::Commits => 1e3 / rate,
         }
     }
 
@@ -85,6 +91,15 @@ impl Unit {
         match self {
             Self::Rate => "/s",
             Self::Micros => " µs",
+            Self::Bytes => " B a job",
+            Self::Commits => " per 1,000 jobs",
+        }
+    }
+
+    const fn digits(self) -> usize {
+        match self {
+            Self::Commits => 1,
+            Self::Rate | Self::Micros | Self::Bytes => 0,
         }
     }
 }
@@ -103,7 +118,7 @@ impl Printer {
         let (ours, raw, ratios) = (of(|pair| pair.0), of(|pair| pair.1), of(|pair| pair.0 / pair.1));
         let (ratio, ours, raw) = (median(&ratios), unit.value(median(&ours)), unit.value(median(&raw)));
         let (low, high) = (ratios.first().copied().unwrap_or(ratio), ratios.last().copied().unwrap_or(ratio));
-        let sign = unit.sign();
+        let (sign, digits) = (unit.sign(), unit.digits());
         if self.json {
             let line = serde_json::json!({
                 "name": name, "ratio": ratio, "goal": goal, "ours": ours, "raw": raw, "spread": [low, high],
@@ -112,9 +127,8 @@ impl Printer {
             println!("{line}");
         } else {
             let goal = goal.map_or("no goal".to_owned(), |goal| format!("goal ≥ {goal}"));
-            println!(
-                "bench {name}: ratio {ratio:.2} ({goal}), ours {ours:.0}{sign}, raw {raw:.0}{sign} [{low:.2}..{high:.2}]"
-            );
+            let (ours, raw) = (format!("{ours:.digits$}{sign}"), format!("{raw:.digits$}{sign}"));
+            println!("bench {name}: ratio {ratio:.2} ({goal}), ours {ours}, raw {raw} [{low:.2}..{high:.2}]");
         }
     }
 }

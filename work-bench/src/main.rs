@@ -6,10 +6,12 @@
 mod ceiling;
 mod figure;
 mod local;
+mod mixed;
 mod place;
 mod postgres;
 mod queued;
 mod raw;
+mod slow;
 mod sqlite;
 mod workflow;
 
@@ -29,9 +31,21 @@ const BENCHES: &[Bench] = &[
     sqlite::backlog::BACKLOG,
     sqlite::bulk::BULK,
     sqlite::pickup::PICKUP,
+    sqlite::mixed::MIXED,
+    sqlite::slow::SLOW,
+    sqlite::costs::COSTS,
+    sqlite::history::HISTORY,
+    sqlite::backlog::MILLION,
     postgres::bulk::BULK,
     postgres::drain::DRAIN,
+    postgres::backlog::BACKLOG,
     postgres::pickup::PICKUP,
+    postgres::mixed::MIXED,
+    postgres::slow::SLOW,
+    postgres::costs::COSTS,
+    postgres::history::HISTORY,
+    postgres::pinned::PINNED,
+    postgres::backlog::MILLION,
     ceiling::CEILING,
     workflow::MEMORY,
     workflow::SQLITE,
@@ -52,11 +66,18 @@ fn main() -> ExitCode {
     }
     let has = |wanted: &str| options.iter().any(|option| option == wanted);
     if has("--list") {
-        BENCHES.iter().for_each(|bench| println!("{:20} {}", bench.name, bench.what));
+        BENCHES.iter().for_each(|bench| println!("{:29} {}", bench.name, bench.what));
         return ExitCode::SUCCESS;
     }
     let printer = Printer { json: has("--json"), full: has("--full") };
-    for bench in BENCHES.iter().filter(|bench| names.is_empty() || names.iter().any(|name| name == bench.name)) {
+    let wanted = |bench: &&Bench| {
+        if names.is_empty() {
+            printer.full || !bench.name.ends_with("_million")
+        } else {
+            names.iter().any(|name| name == bench.name)
+        }
+    };
+    for bench in BENCHES.iter().filter(wanted) {
         if let Err(error) = (bench.run)(&printer) {
             eprintln!("{}: {error}", bench.name);
             return ExitCode::FAILURE;

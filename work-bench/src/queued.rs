@@ -26,18 +26,39 @@ pub(crate) async fn insert(store: &impl Store, jobs: u64) -> Result<(), BoxError
     Ok(())
 }
 
+/// Counts jobs that ran, and tells when the last has.
+#[derive(Clone)]
+pub(crate) struct Ran(Arc<(AtomicU64, Notify)>);
+
+impl Ran {
+    /// Waits for `jobs` jobs.
+    pub(crate) fn new(jobs: u64) -> Self {
+        Self(Arc::new((AtomicU64::new(jobs), Notify::new())))
+    }
+
+    /// One more.
+    pub(crate) fn one(&self) {
+        if self.0.0.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.1.notify_one();
+        }
+    }
+
+    /// Until the last.
+    pub(crate) async fn all(&self) {
+        self.0.1.notified().await;
+    }
+}
+
 /// Runs until `jobs` jobs have run, and stops gracefully, which settles the last.
 pub(crate) async fn drain(store: impl Inspect, jobs: u64, settings: Settings) -> Result<(), BoxError> {
-    let ran = Arc::new((AtomicU64::new(0), Notify::new()));
+    let ran = Ran::new(jobs);
     let counter = ran.clone();
     let handler = move || {
-        if counter.0.fetch_add(1, Ordering::Relaxed) + 1 == jobs {
-            counter.1.notify_one();
-        }
+        counter.one();
         std::future::ready(())
     };
     let builder = QueueWorker::builder(store, Router::new().route("noop", handler));
-    settings(builder).build()?.run_until(ran.1.notified()).await?;
+    settings(builder).build()?.run_until(ran.all()).await?;
     Ok(())
 }
 

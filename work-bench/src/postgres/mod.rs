@@ -1,18 +1,34 @@
 //! On a server: the store and the worker against raw SQL doing the same work, with its default settings.
 
+pub(crate) mod backlog;
 pub(crate) mod bulk;
+pub(crate) mod costs;
 pub(crate) mod drain;
+pub(crate) mod history;
+pub(crate) mod mixed;
 pub(crate) mod pickup;
+pub(crate) mod pinned;
 mod raw;
+pub(crate) mod slow;
 
 use tokio_postgres::{Client, NoTls};
 use work_core::{JobId, QueueWorker, Router};
 use work_postgres::PostgresStore;
 
-use crate::figure::BoxError;
+use crate::figure::{BoxError, runtime};
 
 /// Where the server is, which `cargo xtask bench` starts.
 const VARIABLE: &str = "WORK_TEST_POSTGRES";
+
+/// What `run` makes of a store of its own.
+fn fresh<T>(run: impl AsyncFnOnce(&PostgresStore) -> Result<T, BoxError>) -> Result<T, BoxError> {
+    let (schema, runtime) = (Schema::new()?, runtime()?);
+    runtime.block_on(async {
+        let result = run(&schema.store().await?).await?;
+        schema.closed().await?;
+        Ok(result)
+    })
+}
 
 /// A schema for one run.
 struct Schema {
