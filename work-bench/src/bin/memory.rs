@@ -1,10 +1,12 @@
 //! Memory, counted by the allocator: `cargo xtask bench` runs this after the speeds.
 
 use std::alloc::System;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::sync::Semaphore;
 use work_core::store::{Inspect, JobFilter, Retention, Store};
 use work_core::{Job, JobId, JobState, LocalWorker, QueueWorker, Router, Worker};
 use work_postgres::PostgresStore;
@@ -32,6 +34,14 @@ fn main() -> Result<(), BoxError> {
     }
     if wanted("local_delayed_bytes") {
         line("local_delayed_bytes", 300.0, runtime.block_on(bytes_a_delayed_job())?, "bytes a pending job");
+    }
+    if wanted("sqlite_running_bytes") {
+        line(
+            "sqlite_running_bytes",
+            8192.0,
+            bytes_a_running_job(&runtime)?,
+            "bytes a running job over the idle worker",
+        );
     }
     let jobs = if std::env::args().any(|arg| arg == "--full") { 1_000_000 } else { 100_000 };
     if wanted("sqlite_drain_memory") {
@@ -121,6 +131,37 @@ async fn life_memory<S: Store + Inspect + Clone>(store: S, jobs: u32) -> Result<
 
 /// Ends the watch over the memory.
 static MEASURED: AtomicBool = AtomicBool::new(false);
+
+/// Of 1,000 jobs of a durable worker that all run, with args of 32 bytes. What SQLite itself holds is not counted.
+fn bytes_a_running_job(runtime: &tokio::runtime::Runtime) -> Result<f64, BoxError> {
+    const JOBS: usize = 1_000;
+    let dir = tempfile::tempdir()?;
+    runtime.block_on(async {
+        let store = SqliteStore::open(dir.path().join("jobs.db")).await?;
+        let started = Arc::new(Semaphore::new(0));
+        let counter = started.clone();
+        let handler = move || {
+            counter.add_permits(1);
+            std::future::pending::<()>()
+        };
+        let worker =
+            QueueWorker::builder(store, Router::new().route("endless", handler)).concurrency(JOBS + 1).build()?;
+        let running = tokio::spawn(worker.clone().run_until(std::future::pending()));
+        // Everything that is made once is there as soon as one job runs.
+        drop(worker.perform(Job::new("endless", [0_u64; 4])).await?);
+        started.acquire().await?.forget();
+        let region = Region::new(ALLOCATOR);
+        drop(worker.perform_many((0..JOBS as u64).map(|n| Job::new("endless", [n; 4]))).await?);
+        started.acquire_many(u32::try_from(JOBS)?).await?.forget();
+        // The batch itself is given back when its insert is over.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let stats = region.change();
+        running.abort();
+        let held = |allocated: usize, freed: usize| allocated as f64 - freed as f64;
+        let reallocated = stats.bytes_reallocated as f64;
+        Ok((held(stats.bytes_allocated, stats.bytes_deallocated) + reallocated) / JOBS as f64)
+    })
+}
 
 /// Bytes of memory that the process holds, as the system counts.
 fn resident() -> Result<f64, BoxError> {
