@@ -155,11 +155,9 @@ fn bytes_a_running_job(runtime: &tokio::runtime::Runtime) -> Result<f64, BoxErro
         started.acquire_many(u32::try_from(JOBS)?).await?.forget();
         // The batch itself is given back when its insert is over.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let stats = region.change();
+        let held = held(&region);
         running.abort();
-        let held = |allocated: usize, freed: usize| allocated as f64 - freed as f64;
-        let reallocated = stats.bytes_reallocated as f64;
-        Ok((held(stats.bytes_allocated, stats.bytes_deallocated) + reallocated) / JOBS as f64)
+        Ok(held / JOBS as f64)
     })
 }
 
@@ -193,8 +191,13 @@ async fn bytes_a_delayed_job() -> Result<f64, BoxError> {
         let args = [u64::from(n); 4];
         drop(worker.perform_in(Job::new("later", args), Duration::from_secs(u64::from(3_600 + n))).await?);
     }
-    let stats = region.change();
-    let bytes = (stats.bytes_allocated + usize::try_from(stats.bytes_reallocated.max(0))?) - stats.bytes_deallocated;
+    let bytes = held(&region);
     assert_eq!(worker.counts().delayed, u64::from(JOBS));
-    Ok(bytes as f64 / f64::from(JOBS))
+    Ok(bytes / f64::from(JOBS))
+}
+
+/// Bytes that are held now and were not at the start of the region. What grew is among the allocations already.
+fn held(region: &Region<'_, System>) -> f64 {
+    let stats = region.change();
+    stats.bytes_allocated as f64 - stats.bytes_deallocated as f64
 }

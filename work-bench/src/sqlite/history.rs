@@ -19,9 +19,13 @@ fn history(printer: &Printer) -> Result<(), BoxError> {
     let (place, runtime) = (Place::new()?, runtime()?);
     let store = runtime.block_on(SqliteStore::open(place.file()))?;
     fill(&Connection::open(place.file())?, rows)?;
+    let mut over = rows;
     let with = || {
         runtime.block_on(queued::insert(&store, JOBS))?;
-        time(JOBS, || runtime.block_on(queued::drain(store.clone(), JOBS, |worker| worker)))
+        let timed = time(JOBS, || runtime.block_on(queued::drain(store.clone(), JOBS, |worker| worker)))?;
+        over += JOBS;
+        runtime.block_on(queued::check_completed(&store, over))?;
+        Ok(timed)
     };
     let pairs = Pairs::measure(with, without)?;
     drop((store, runtime));
