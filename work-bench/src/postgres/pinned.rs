@@ -21,15 +21,20 @@ fn with() -> Result<Timed, BoxError> {
     let (schema, runtime) = (Schema::new()?, runtime()?);
     let (store, idle) = runtime.block_on(async {
         let (store, idle) = (schema.store().await?, schema.connect().await?);
+        queued::insert(&store, JOBS).await?;
         // The first query takes the snapshot, which lasts as long as the transaction.
         idle.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await?;
-        queued::insert(&store, JOBS).await?;
         Ok::<_, BoxError>((store, idle))
     })?;
     let timed = time(JOBS, || runtime.block_on(queued::drain(store.clone(), JOBS, |worker| worker)))?;
     runtime.block_on(async {
         queued::check_completed(&store, JOBS).await?;
         drop(store);
+        let waiting = format!("SELECT count(*) FROM {}.jobs WHERE state = 'available'", schema.name);
+        let kept: i64 = idle.query_one(&waiting, &[]).await?.get(0);
+        if u64::try_from(kept)? != JOBS {
+            return Err(format!("the idle transaction kept {kept} of {JOBS} rows").into());
+        }
         idle.batch_execute("ROLLBACK").await?;
         schema.closed().await
     })?;
