@@ -38,7 +38,7 @@ fn main() -> Result<(), BoxError> {
     if wanted("sqlite_running_bytes") {
         line(
             "sqlite_running_bytes",
-            8192.0,
+            4096.0,
             bytes_a_running_job(&runtime)?,
             "bytes a running job over the idle worker",
         );
