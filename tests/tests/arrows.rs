@@ -18,9 +18,18 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What no user's build contains, so it may depend on anything.
 const LEAVES: &[&str] = &["work-bench", "work-examples", "work-tests", "xtask"];
 
-/// What work-core never knows: databases, HTTP, signals, exporters.
-const FOREIGN: &[&str] =
-    &["rusqlite", "tokio-postgres", "redis", "async-nats", "axum", "hyper", "opentelemetry", "metrics"];
+/// What work-core never knows: databases, HTTP, signals, exporters. The facades `tracing` and `metrics` are none of these.
+const FOREIGN: &[&str] = &[
+    "rusqlite",
+    "tokio-postgres",
+    "redis",
+    "async-nats",
+    "axum",
+    "hyper",
+    "opentelemetry",
+    "metrics-exporter-prometheus",
+    "prometheus",
+];
 
 #[test]
 fn crates_depend_only_on_what_the_architecture_allows() {
