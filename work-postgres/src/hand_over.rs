@@ -1,9 +1,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant as Moment;
 
+use futures_util::future::{Either, poll_immediate, select};
 use tokio::sync::oneshot;
 use tokio_postgres::{Error, Row};
-use work_core::store::{BoxFuture, HandedOver, Inserted, Lease, Leased, NewJob, Settle, Settlement, Want};
+use work_core::store::{BoxFuture, HandedOver, Inserted, Lease, Leased, NewJob, Settle, Settlement, Told, Want};
 use work_core::{Queue, Status};
 
 use crate::call::Session;
@@ -13,25 +14,41 @@ use crate::{insert, lease, settle};
 
 /// Idle runners of this process. One of them gets a job in the transaction that inserts it.
 #[derive(Debug, Default)]
-pub(crate) struct Offers(Mutex<Vec<Offer>>);
+pub(crate) struct Offers(Mutex<(u64, Vec<Offer>)>);
 
 /// A runner that waits, and what it wants.
 #[derive(Debug)]
 pub(crate) struct Offer {
     pub(crate) want: Want,
+    number: u64,
     reply: oneshot::Sender<HandedOver>,
 }
 
 impl Offers {
     /// Somebody who waits for jobs of this queue.
     pub(crate) fn take(&self, queue: &Queue) -> Option<Offer> {
-        let mut offers = self.locked();
-        offers.retain(|offer| !offer.reply.is_closed());
+        let mut locked = self.locked();
+        let offers = &mut locked.1;
         let n = offers.iter().position(|offer| offer.want.queues.contains(queue))?;
         Some(offers.swap_remove(n))
     }
 
-    fn locked(&self) -> MutexGuard<'_, Vec<Offer>> {
+    fn make(&self, want: Want, reply: oneshot::Sender<HandedOver>) -> u64 {
+        let mut locked = self.locked();
+        locked.0 += 1;
+        let number = locked.0;
+        locked.1.push(Offer { want, number, reply });
+        number
+    }
+
+    /// True if nobody took it.
+    fn withdraw(&self, number: u64) -> bool {
+        let offers = &mut self.locked().1;
+        let found = offers.iter().position(|offer| offer.number == number);
+        found.map(|n| offers.swap_remove(n)).is_some()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, (u64, Vec<Offer>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -44,32 +61,43 @@ impl Offer {
     }
 }
 
-/// Waits for jobs, and gives back what comes too late.
-pub(crate) struct Waiting {
+/// Waits for jobs until it is told to look for some.
+pub(crate) async fn wait(shared: &Arc<Shared>, want: Want, mut told: Told<'_>) -> Option<HandedOver> {
+    // What came before comes first.
+    if poll_immediate(told.as_mut()).await.is_some() {
+        return None;
+    }
+    let mut waiting = Waiting::new(shared, want);
+    match select(&mut waiting.reply, told).await {
+        Either::Left((Ok(handed), _)) => Some(handed),
+        // The insert went another way, and tells of it otherwise.
+        Either::Left((Err(_), told)) => {
+            told.await;
+            None
+        }
+        Either::Right(((), reply)) if !shared.offers.withdraw(waiting.number) => reply.await.ok(),
+        Either::Right(_) => None,
+    }
+}
+
+/// Withdraws its offer when it is dropped, and gives back what comes too late.
+struct Waiting {
     shared: Arc<Shared>,
+    number: u64,
     reply: oneshot::Receiver<HandedOver>,
 }
 
 impl Waiting {
-    pub(crate) fn new(shared: &Arc<Shared>, want: Want) -> Self {
+    fn new(shared: &Arc<Shared>, want: Want) -> Self {
         let (reply, receiver) = oneshot::channel();
-        let mut offers = shared.offers.locked();
-        offers.retain(|offer| !offer.reply.is_closed());
-        offers.push(Offer { want, reply });
-        Self { shared: shared.clone(), reply: receiver }
-    }
-
-    pub(crate) async fn handed(mut self) -> HandedOver {
-        match (&mut self.reply).await {
-            Ok(handed) => handed,
-            // The insert went another way, and told of it otherwise.
-            Err(_) => std::future::pending().await,
-        }
+        let number = shared.offers.make(want, reply);
+        Self { shared: shared.clone(), number, reply: receiver }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        self.shared.offers.withdraw(self.number);
         self.reply.close();
         if let Ok(handed) = self.reply.try_recv() {
             give_back(&self.shared, handed.leased);

@@ -11,7 +11,7 @@ pub use keys::{InvalidKey, Keys};
 
 use crate::store::{
     BoxFuture, Bytes, Change, Counts, ErrorRecord, Fired, Firing, HandedOver, Inserted, Inspect, JobFilter, Lease,
-    LeaseKey, Leased, NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob, StoredSchedule, Want,
+    LeaseKey, Leased, NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob, StoredSchedule, Told, Want,
     on_error_job,
 };
 use crate::{JobId, Queue, Status, StoreError};
@@ -155,10 +155,10 @@ impl<S: Store> Store for EncryptedStore<S> {
         Box::pin(async move { Ok(self.opened(self.store.lease(want).await?).await) })
     }
 
-    fn hand_over(&self, want: Want) -> BoxFuture<'_, HandedOver> {
+    fn hand_over<'a>(&'a self, want: Want, told: Told<'a>) -> BoxFuture<'a, Option<HandedOver>> {
         Box::pin(async move {
-            let HandedOver { asked, leased } = self.store.hand_over(want).await;
-            HandedOver { asked, leased: self.opened(leased).await }
+            let HandedOver { asked, leased } = self.store.hand_over(want, told).await?;
+            Some(HandedOver { asked, leased: self.opened(leased).await })
         })
     }
 

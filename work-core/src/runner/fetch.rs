@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{Either, select};
+use futures_util::future::select;
 
 use super::board::Board;
 use super::execute::{Item, Leases};
@@ -75,18 +75,18 @@ async fn wait(
         if plan.limit == 0 {
             return;
         }
-        let handed = board.store.hand_over(want(board, turns, &plan));
+        let mut was_told = false;
         let handed = {
-            let told = pin!(woken(ready.as_mut(), turns, &plan));
-            match tokio::time::timeout(pause, select(handed, told)).await {
-                Ok(Either::Left((handed, _))) => handed,
-                _ => return,
-            }
+            let told = pin!(async {
+                let _ = tokio::time::timeout(pause, woken(ready.as_mut(), turns, &plan)).await;
+                was_told = true;
+            });
+            board.store.hand_over(want(board, turns, &plan), told).await
         };
-        let HandedOver { asked, leased, .. } = handed;
+        let Some(HandedOver { asked, leased, .. }) = handed else { return };
         let found = start(board, pool, (turns, &plan), leased, asked);
         // As many as there was room for: there may be more.
-        if found.jobs >= plan.limit || found.more {
+        if was_told || found.jobs >= plan.limit || found.more {
             return;
         }
         next_due_in = found.next_due_in;

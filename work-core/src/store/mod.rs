@@ -41,6 +41,9 @@ use crate::{JobId, Parts, Queue, StoreError};
 /// A future that a trait object can return: one allocation for a whole batch.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What [`Store::hand_over`] waits for as well. It is not polled again once it has resolved.
+pub type Told<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>;
+
 /// A job as a store keeps it: its parts, and its arguments as JSON.
 #[derive(Debug, Clone)]
 pub struct NewJob {
@@ -254,15 +257,19 @@ pub trait Store: Send + Sync + 'static {
     /// Whatever arrives after the first poll wakes it, so that a runner polls it once *before* it leases and misses nothing.
     fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()>;
 
-    /// Resolves with jobs that were leased for `want` in the transaction that inserted them: an idle worker gets a job of
-    /// its own process without a second commit. Who waits for it holds [`ready`](Self::ready) as well, since a store may do
-    /// so for some jobs, or, as the default, never. Of jobs that were handed over `ready` need not tell.
+    /// Waits until `told` resolves, and answers nothing; or earlier, with jobs that were leased for `want` in the transaction that
+    /// inserted them: an idle worker gets a job of its own process without a second commit. What is under way when `told` resolves
+    /// is waited for, so that no later job overtakes it. Of jobs that were handed over, [`ready`](Self::ready) need not tell. The
+    /// default hands over nothing.
     ///
     /// # Cancel safety
     ///
     /// What was leased for a future that is dropped is given back, with its attempt.
-    fn hand_over(&self, want: Want) -> BoxFuture<'_, HandedOver> {
+    fn hand_over<'a>(&'a self, want: Want, told: Told<'a>) -> BoxFuture<'a, Option<HandedOver>> {
         drop(want);
-        Box::pin(std::future::pending())
+        Box::pin(async move {
+            told.await;
+            None
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BoxFuture, HandedOver, Inserted, Inspect, LeaseKey, Leased, NewJob, Settle, Settled, Store, Want};
+use super::{BoxFuture, HandedOver, Inserted, Inspect, LeaseKey, Leased, NewJob, Settle, Settled, Store, Told, Want};
 use crate::Queue;
 
 /// Writes the methods of [`Inspect`] in a wrapper of a store, each as a call of the same on the store inside.
@@ -100,8 +100,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).ready(queues)
     }
 
-    fn hand_over(&self, want: Want) -> BoxFuture<'_, HandedOver> {
-        (**self).hand_over(want)
+    fn hand_over<'a>(&'a self, want: Want, told: Told<'a>) -> BoxFuture<'a, Option<HandedOver>> {
+        (**self).hand_over(want, told)
     }
 }
 

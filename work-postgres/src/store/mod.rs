@@ -11,14 +11,14 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use work_core::store::{
     BoxFuture, CancelOutcome, Fired, Firing, HandedOver, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention,
-    Settle, Settled, Settlement, Store, StoredSchedule, Want, WorkerInfo, check_limit,
+    Settle, Settled, Settlement, Store, StoredSchedule, Told, Want, WorkerInfo, check_limit,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
 use crate::arrivals::Arrivals;
 use crate::connector::Connector;
 use crate::error::{OpenError, in_full};
-use crate::hand_over::{Offers, Waiting};
+use crate::hand_over::{self, Offers};
 use crate::inserter::{Inserter, Inserts};
 use crate::instant::Instant;
 use crate::lease::{Floors, Limited};
@@ -381,8 +381,8 @@ impl Store for PostgresStore {
         })
     }
 
-    fn hand_over(&self, want: Want) -> BoxFuture<'_, HandedOver> {
-        Box::pin(async move { Waiting::new(&self.shared, want).handed().await })
+    fn hand_over<'a>(&'a self, want: Want, told: Told<'a>) -> BoxFuture<'a, Option<HandedOver>> {
+        Box::pin(hand_over::wait(&self.shared, want, told))
     }
 }
 
