@@ -19,6 +19,7 @@ mod migrate;
 mod notify;
 mod open;
 mod operate;
+pub mod outbox;
 mod prune;
 mod queues;
 mod row;

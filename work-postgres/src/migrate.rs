@@ -29,6 +29,7 @@ impl Target<'_> {
     /// Checks the server, and brings the schema to our version.
     pub(crate) async fn open(&self, client: &mut Client) -> Result<(), OpenError> {
         self.check_server(client).await?;
+        self.check_durability(client).await?;
         if self.version(client).await? != VERSION {
             self.migrate(client).await?;
         }
@@ -44,7 +45,8 @@ impl Target<'_> {
         row.and_then(|row| row.try_get(0)).map_err(|error| self.other(&error))
     }
 
-    async fn check_server(&self, client: &Client) -> Result<(), OpenError> {
+    /// What every use of a server needs.
+    pub(crate) async fn check_server(&self, client: &Client) -> Result<(), OpenError> {
         let server = self.server.to_owned();
         let number = self.setting(client, "server_version_num").await?;
         if number.parse::<u32>().is_ok_and(|number| number < 150_000) {
@@ -58,7 +60,7 @@ impl Target<'_> {
         if self.setting(client, "transaction_read_only").await? != "off" {
             return Err(OpenError::ReadOnly { server });
         }
-        self.check_durability(client).await
+        Ok(())
     }
 
     async fn check_durability(&self, client: &Client) -> Result<(), OpenError> {

@@ -153,45 +153,7 @@ impl PostgresStore {
     }
 
     pub(crate) async fn start(settings: PostgresStoreBuilder) -> Result<Self, OpenError> {
-        settings.check()?;
-        let schema = Schema::new(&settings.schema)?;
-        let config: Config = settings
-            .url
-            .0
-            .parse()
-            .map_err(|error| OpenError::InvalidUrl { source: in_full(&error as &tokio_postgres::Error).into() })?;
-        let connector = Connector::new(config);
-        let server = connector.server();
-        let other =
-            |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Other { server: server.clone(), source };
-        let thread = IoThread::start().map_err(|error| other(error.into()))?;
-        let (deadline, durability) = (settings.deadline, settings.durability);
-        let opening = open(connector, server.clone(), schema.clone(), durability);
-        let opened = thread.handle().spawn(tokio::time::timeout(deadline, opening)).await;
-        let connector = match opened.map_err(|error| other(error.into()))? {
-            Ok(opened) => opened?,
-            Err(_) => return Err(OpenError::NoAnswer { server, within: deadline }),
-        };
-        let pool = Pool::builder(connector).max_size(settings.pool_size).queue_mode(QueueMode::Lifo).build();
-        let shared = Arc::new(Shared {
-            handle: thread.handle().clone(),
-            pool: pool.map_err(|error| other(error.into()))?,
-            server: server.clone(),
-            sql: Sql::new(schema),
-            deadline,
-            max_args: settings.max_args,
-            arrivals: Arrivals::default(),
-            notifier: Notifier::default(),
-            offers: Offers::default(),
-            listener: Listener::default(),
-            floors: Floors::default(),
-            limited: Limited::default(),
-            prepares: AtomicBool::new(true),
-            instance: JobId::new().to_string(),
-            clock: settings.clock,
-            listening: OnceLock::new(),
-            swept: AtomicI64::new(i64::MIN),
-        });
+        let (shared, thread) = Shared::connect(settings, Tables::Ours).await?;
         let (inserter, inserts): (Inserter, Inserts) = Inserter::new();
         thread.handle().spawn(inserts.run(shared.clone()));
         thread.handle().spawn(Notifier::run(shared.clone()));
@@ -211,11 +173,71 @@ impl PostgresStore {
     }
 }
 
+/// Whose tables are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tables {
+    /// Those of the store, which are brought up to date.
+    Ours,
+    /// Those of the program, which it has made.
+    TheUsers,
+}
+
+impl Shared {
+    /// A thread with connections, and what calls need.
+    pub(crate) async fn connect(
+        settings: PostgresStoreBuilder,
+        tables: Tables,
+    ) -> Result<(Arc<Self>, IoThread), OpenError> {
+        settings.check()?;
+        let schema = Schema::new(&settings.schema)?;
+        let config: Config = settings
+            .url
+            .0
+            .parse()
+            .map_err(|error| OpenError::InvalidUrl { source: in_full(&error as &tokio_postgres::Error).into() })?;
+        let connector = Connector::new(config);
+        let server = connector.server();
+        let other =
+            |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Other { server: server.clone(), source };
+        let thread = IoThread::start().map_err(|error| other(error.into()))?;
+        let (deadline, durability) = (settings.deadline, settings.durability);
+        let opening = open(connector, server.clone(), schema.clone(), durability, tables);
+        let opened = thread.handle().spawn(tokio::time::timeout(deadline, opening)).await;
+        let connector = match opened.map_err(|error| other(error.into()))? {
+            Ok(opened) => opened?,
+            Err(_) => return Err(OpenError::NoAnswer { server, within: deadline }),
+        };
+        let pool = Pool::builder(connector).max_size(settings.pool_size).queue_mode(QueueMode::Lifo).build();
+        let pool = pool.map_err(|error| other(error.into()))?;
+        let shared = Self {
+            handle: thread.handle().clone(),
+            pool,
+            server,
+            sql: Sql::new(schema),
+            deadline,
+            max_args: settings.max_args,
+            arrivals: Arrivals::default(),
+            notifier: Notifier::default(),
+            offers: Offers::default(),
+            listener: Listener::default(),
+            floors: Floors::default(),
+            limited: Limited::default(),
+            prepares: AtomicBool::new(true),
+            instance: JobId::new().to_string(),
+            clock: settings.clock,
+            listening: OnceLock::new(),
+            swept: AtomicI64::new(i64::MIN),
+        };
+        Ok((Arc::new(shared), thread))
+    }
+}
+
 async fn open(
     connector: Connector,
     server: String,
     schema: Schema,
     durability: crate::Durability,
+    tables: Tables,
 ) -> Result<Connector, OpenError> {
     if connector.config.get_ssl_mode() == SslMode::Require {
         return Err(OpenError::NeedsTls { server });
@@ -229,7 +251,10 @@ async fn open(
         OpenError::NoConnection { server: server.clone(), source: text.into() }
     })?;
     let target = Target { server: &server, schema: &schema, durability };
-    target.open(&mut connected.client).await?;
+    match tables {
+        Tables::Ours => target.open(&mut connected.client).await?,
+        Tables::TheUsers => target.check_server(&connected.client).await?,
+    }
     Ok(connector)
 }
 
