@@ -18,4 +18,6 @@ mod rows;
 #[path = "../../xtask/src/server.rs"]
 #[allow(dead_code, reason = "the rest is for `cargo xtask test`")]
 mod server;
+#[path = "outbox/size.rs"]
+mod size;
 mod support;
