@@ -161,7 +161,8 @@ pub(super) fn table(given: &PostgresOutboxBuilder, look: Look) -> Result<Table> 
     let id = find(&look.columns, names, "id", &names.id)?;
     refuse(!id.not_null, "id", id, "nullable", "one that is NOT NULL")?;
     refuse(!id.unique, "id", id, "not unique", "the primary key, or one with a UNIQUE index")?;
-    Ok(Table::new(names, &schema, &id.kind, given.dead_rows))
+    let key = names.key.as_ref().map(|key| find(&look.columns, names, "key", key)).transpose()?;
+    Ok(Table::new(names, &schema, &id.kind, key.map_or("text", |key| &key.kind), given.dead_rows))
 }
 
 fn find<'c>(columns: &'c [Column], names: &Names, role: &'static str, given: &str) -> Result<&'c Column> {

@@ -1,6 +1,6 @@
 //! The task of an outbox: it takes rows, hands them over, and writes what became of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,12 @@ const SOON: Duration = Duration::from_millis(50);
 /// After what somebody else has locked.
 const LOCKED: Duration = Duration::from_millis(200);
 
-/// A look that finds nothing takes a fifth of the time at most.
+/// Looks that find less than there is room for, or that take longer than `SLOW`, take a fifth of the time at most.
 const REST: u32 = 4;
+const SLOW: Duration = Duration::from_millis(50);
+
+/// Keys that are remembered as ready. Those that are forgotten are found by a look.
+const MAX_READY: usize = 10_000;
 
 pub(super) struct Relay {
     settings: PostgresOutboxBuilder,
@@ -47,7 +51,11 @@ pub(super) struct Relay {
     not_before: Instant,
     extend_at: Instant,
     look_at: Instant,
+    /// No look before, whatever happens.
+    rested_at: Instant,
     idle: Duration,
+    /// Keys whose next row may be delivered.
+    ready: VecDeque<String>,
 }
 
 /// A row that we have taken. A later attempt is another taking, perhaps of another process.
@@ -55,6 +63,7 @@ pub(super) struct Relay {
 pub(super) struct Flight {
     pub(super) id: String,
     pub(super) attempt: i64,
+    pub(super) key: Option<String>,
 }
 
 impl Relay {
@@ -80,7 +89,9 @@ impl Relay {
             failures: 0,
             not_before: now,
             look_at: now,
+            rested_at: now,
             idle: SOON,
+            ready: VecDeque::new(),
         }
     }
 
@@ -93,7 +104,7 @@ impl Relay {
                 self.settled(delivery, status);
             }
             if mail.woken {
-                self.look_at = Instant::now();
+                self.look_at = self.rested_at;
             }
             if Instant::now() >= self.not_before {
                 match self.turn().await {
@@ -111,7 +122,7 @@ impl Relay {
     fn next_turn(&self) -> Instant {
         let mut next = self.extend_at;
         if !self.closed && self.room() > 0 {
-            next = next.min(self.look_at);
+            next = if self.ready.is_empty() { next.min(self.look_at) } else { Instant::now() };
         }
         if !self.verdicts.is_empty() {
             next = Instant::now();
@@ -136,7 +147,11 @@ impl Relay {
         if !self.verdicts.is_empty() {
             self.write().await?;
         }
-        if !self.closed && Instant::now() >= self.look_at && self.room() > 0 { self.take().await } else { Ok(()) }
+        // The oldest rows first, and what there is room for then.
+        if !self.closed && self.room() > 0 && Instant::now() >= self.look_at {
+            self.take().await?;
+        }
+        if !self.closed && self.room() > 0 && !self.ready.is_empty() { self.take_heads().await } else { Ok(()) }
     }
 
     fn room(&self) -> usize {
@@ -168,12 +183,15 @@ impl Relay {
             }
         };
         let now = Instant::now();
-        // The row behind a published one, and room, are there at once.
-        self.look_at = now;
-        for verdict in verdicts {
+        for mut verdict in verdicts {
             if locked.contains(&verdict.flight.id) {
                 self.verdicts.push(verdict);
-            } else if let Some(reason) = verdict.dead {
+                continue;
+            }
+            if verdict.is_final() && self.ready.len() < MAX_READY {
+                self.ready.extend(verdict.flight.key.take());
+            }
+            if let Some(reason) = verdict.dead {
                 tracing::error!(outbox = %self.table.name, id = %verdict.flight.id, %reason, "a row of the outbox is dead");
             }
         }
@@ -188,18 +206,34 @@ impl Relay {
         let (began, room) = (Instant::now(), self.room());
         let input = (self.table.clone(), room, micros(self.settings.lease));
         let taken = self.shared.perform("take the rows of an outbox", &input, statements::take).await?;
-        let now = Instant::now();
+        let (now, is_full) = (Instant::now(), taken.len() == room);
+        let spent = now - began;
+        self.rested_at = if is_full && spent < SLOW { now } else { now + spent * REST };
         self.idle = if taken.is_empty() { (self.idle * 2).min(self.settings.poll_every) } else { SOON };
-        let rest = if taken.is_empty() { (now - began) * REST } else { Duration::ZERO };
         let idle = Backoff::constant(self.idle.min(self.settings.poll_every)).jitter(0.33).delay(1);
-        self.look_at = if taken.len() == room { now } else { now + idle.max(rest) };
+        self.look_at = if is_full { self.rested_at } else { self.rested_at.max(now + idle) };
+        self.deliver(taken);
+        Ok(())
+    }
+
+    /// Takes the rows behind those that are done with.
+    async fn take_heads(&mut self) -> Result<(), Failure> {
+        let count = self.room().min(self.ready.len());
+        let keys: Vec<String> = self.ready.drain(..count).collect();
+        // If it fails, the next look finds them.
+        let input = (self.table.clone(), keys, micros(self.settings.lease));
+        let taken = self.shared.perform("take the rows of an outbox", &input, statements::take_heads).await?;
+        self.deliver(taken);
+        Ok(())
+    }
+
+    fn deliver(&mut self, taken: Vec<Taken>) {
         for Taken { flight, row } in taken {
             match row {
                 Ok(row) => self.send(flight, row),
                 Err(reason) => self.verdicts.push(Verdict::dead(flight, reason)),
             }
         }
-        Ok(())
     }
 
     fn send(&mut self, flight: Flight, row: OutboxRow) {

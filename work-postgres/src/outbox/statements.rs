@@ -39,6 +39,11 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
+    /// Whether the row behind it may follow.
+    pub(super) const fn is_final(&self) -> bool {
+        self.published || self.dead.is_some()
+    }
+
     pub(super) const fn published(flight: Flight) -> Self {
         Self { flight, dead: None, published: true, wait: 0 }
     }
@@ -62,6 +67,20 @@ pub(super) fn take<'c>(
     Box::pin(async move {
         let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
         let rows = session.query(&table.take, &[(&limit, Type::INT8), (lease, Type::INT8)]).await?;
+        rows.iter().map(|row| read(table.ids, row)).collect()
+    })
+}
+
+pub(super) type TakeHeads = (Arc<Table>, Vec<String>, i64);
+
+pub(super) fn take_heads<'c>(
+    session: &'c Session,
+    (table, keys, lease): &'c TakeHeads,
+) -> BoxFuture<'c, Result<Vec<Taken>, Error>> {
+    Box::pin(async move {
+        let Some(sql) = &table.take_heads else { return Ok(Vec::new()) };
+        let limit = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+        let rows = session.query(sql, &[(&limit, Type::INT8), (lease, Type::INT8), (keys, Type::TEXT_ARRAY)]).await?;
         rows.iter().map(|row| read(table.ids, row)).collect()
     })
 }
@@ -106,20 +125,19 @@ pub(super) fn settle<'c>(
 }
 
 fn read(ids: Ids, row: &Row) -> Result<Taken, Error> {
-    let flight = Flight { id: row.try_get(0)?, attempt: row.try_get(1)? };
+    let flight = Flight { id: row.try_get(0)?, attempt: row.try_get(1)?, key: row.try_get(3)? };
     let size = usize::try_from(row.try_get::<_, i32>(2)?).unwrap_or(usize::MAX);
     if size > MAX_ROW {
         let reason = format!("the row has {size} bytes; at most {MAX_ROW} are accepted");
         return Ok(Taken { flight, row: Err(reason) });
     }
-    let built = build(ids, &flight.id, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
+    let built = build(ids, &flight, row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
     Ok(Taken { flight, row: built })
 }
 
 fn build(
     ids: Ids,
-    id: &str,
-    key: Option<String>,
+    Flight { id, key, .. }: &Flight,
     topic: Option<String>,
     headers: Option<&str>,
     payload: Option<String>,
@@ -135,7 +153,7 @@ fn build(
         Ids::Texts if (1..=MAX_ID).contains(&id.len()) => OutboxId::Text(id.to_owned()),
         Ids::Texts => return Err(format!("the id has {} bytes; 1 to {MAX_ID} are accepted", id.len())),
     };
-    Ok(OutboxRow { id, key, topic, headers, payload: json(payload)? })
+    Ok(OutboxRow { id, key: key.clone(), topic, headers, payload: json(payload)? })
 }
 
 fn json(payload: Option<String>) -> Result<Box<RawValue>, String> {
