@@ -59,9 +59,10 @@ impl Table {
         let heads = names.key.as_ref().map(|key| {
             let alive = and_alive(names, dead_rows);
             take(&format!(
-                "SELECT t.{id} FROM unnest($3) AS k (key) CROSS JOIN LATERAL (SELECT p.{id} AS id FROM {table} AS p
-                     WHERE p.{key} = k.key::{key_type} AND p.{published} IS NULL{alive} ORDER BY p.{id} LIMIT 1) AS h
-                 JOIN {table} AS t ON t.{id} = h.id WHERE {free}",
+                // As an array, which no plan can turn into a look at all rows.
+                "SELECT t.{id} FROM {table} AS t WHERE {free} AND t.{id} = ANY (ARRAY(SELECT (SELECT p.{id} FROM {table} AS p
+                     WHERE p.{key} = k.key::{key_type} AND p.{published} IS NULL{alive} ORDER BY p.{id} LIMIT 1)
+                     FROM unnest($3) AS k (key)))",
                 key = quoted(key),
             ))
         });
