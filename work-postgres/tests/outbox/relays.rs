@@ -7,7 +7,7 @@ use work_core::{Args, store::Inspect, store::JobFilter, store::MemoryStore};
 use work_core::{QueueWorker, Router, Worker};
 use work_postgres::outbox::OutboxRow;
 
-use crate::place::{Place, Seen, TABLE, a_while, ids, ids_of, receiver, receiver_after, relay, until};
+use crate::place::{Place, Seen, TABLE, ids, ids_of, receiver, receiver_after, relay, until};
 use crate::proxy::{Proxy, Weather};
 use crate::server::Server;
 
@@ -98,9 +98,11 @@ async fn the_verdict_of_a_relay_that_was_cut_off_for_longer_than_its_lease_is_no
     tokio::time::sleep(Duration::from_secs(3)).await;
     proxy.set(Weather::Fine);
     proxy.cut();
-    place.until_pending(0).await;
-    a_while().await;
-    assert!(place.dead().await.is_empty());
+    until("published", async || {
+        assert!(place.dead().await.is_empty(), "said by who has lost it");
+        place.pending().await == 0
+    })
+    .await;
     assert_eq!((ids(&first).len(), ids(&second).len()), (1, 1));
 }
 
