@@ -32,7 +32,8 @@ async fn many_rows_behind_a_dead_one_do_not_keep_the_others_waiting() {
         fastest = fastest.min(until("delivered", async || ids(&seen).len() == n).await);
     }
     println!("{fastest:?}");
-    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
+    // Behind all of them it would wait for ever.
+    assert!(fastest < Duration::from_secs(10), "{fastest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
