@@ -68,6 +68,9 @@ pub(crate) async fn check_completed(store: &impl Inspect, jobs: u64) -> Result<(
     if completed == jobs { Ok(()) } else { Err(format!("{completed} of {jobs} jobs were completed").into()) }
 }
 
+/// Jobs before those that are timed: connections are opened, and statements planned.
+pub(crate) const WARM_UP: usize = 50;
+
 /// Seconds from the call to the start of the handler of an idle worker, in ascending order.
 pub(crate) async fn pickups(store: impl Inspect, jobs: usize) -> Result<Vec<f64>, BoxError> {
     let (sender, mut started) = mpsc::channel(1);
@@ -79,7 +82,7 @@ pub(crate) async fn pickups(store: impl Inspect, jobs: usize) -> Result<Vec<f64>
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(worker.clone().run_until(async { drop(stopped.await) }));
     let mut delays = Vec::with_capacity(jobs);
-    for _ in 0..jobs {
+    for _ in 0..WARM_UP + jobs {
         let start = Instant::now();
         let handle = worker.perform(job()).await?;
         delays.push(seconds(start, started.recv().await)?);
@@ -88,7 +91,7 @@ pub(crate) async fn pickups(store: impl Inspect, jobs: usize) -> Result<Vec<f64>
     }
     drop(stop);
     running.await??;
-    Ok(sorted(delays))
+    Ok(sorted(delays.split_off(WARM_UP)))
 }
 
 /// From the call to the start, which may never have come.

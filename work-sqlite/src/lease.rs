@@ -163,9 +163,14 @@ impl Leasing<'_> {
             }
         }
         drop(rows);
+        // What is the same for all of them is bound once: a text is copied each time.
+        self.take.raw_bind_parameter(4, until)?;
+        self.take.raw_bind_parameter(5, &*self.want.worker)?;
         for stored in &found {
-            let (attempt, fence) = (stored.attempt, stored.fence.cast_signed());
-            self.take.execute(params![stored.seq, attempt, fence, until, self.want.worker])?;
+            self.take.raw_bind_parameter(1, stored.seq)?;
+            self.take.raw_bind_parameter(2, stored.attempt)?;
+            self.take.raw_bind_parameter(3, stored.fence.cast_signed())?;
+            self.take.raw_execute()?;
         }
         let touched = found.len() + bad.len();
         self.discard(bad)?;

@@ -36,6 +36,8 @@ pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) 
         end: connection.prepare_cached(END)?,
         again: connection.prepare_cached(AGAIN)?,
     };
+    // What is the same for all of them is bound once.
+    settling.complete.raw_bind_parameter(5, settling.now)?;
     let answers = done.iter().map(|done| settling.settle(done)).collect::<Result<Vec<_>, _>>()?;
     if somebody_waits(connection)? {
         done.iter().try_for_each(|done| go_on_after(connection, shared, done.key.row))?;
@@ -95,8 +97,13 @@ impl Settling<'_> {
         let (now, id) = (self.now, done.key.id.as_uuid().as_bytes().as_slice());
         let (at, refund) = match &done.settlement {
             Settlement::Complete { output } => {
-                let output = output.as_deref().map(text_or_bytes);
-                return self.complete.execute(params![seq, fence, status, output, now, id]);
+                let complete = &mut self.complete;
+                complete.raw_bind_parameter(1, seq)?;
+                complete.raw_bind_parameter(2, fence)?;
+                complete.raw_bind_parameter(3, status)?;
+                complete.raw_bind_parameter(4, output.as_deref().map(text_or_bytes))?;
+                complete.raw_bind_parameter(6, id)?;
+                return complete.raw_execute();
             }
             Settlement::Cancel => {
                 return self.end.execute(params![seq, fence, status, Ended::Cancelled.name(), now, id]);

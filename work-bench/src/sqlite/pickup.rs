@@ -5,7 +5,7 @@ use work_sqlite::SqliteStore;
 
 use crate::figure::{Bench, BoxError, Printer, in_turn, runtime, sorted};
 use crate::place::Place;
-use crate::queued::{self, seconds};
+use crate::queued::{self, WARM_UP, seconds};
 use crate::raw::{self, PAYLOAD, Row};
 
 pub(crate) const PICKUP: Bench = Bench {
@@ -14,8 +14,8 @@ pub(crate) const PICKUP: Bench = Bench {
     run: pickup,
 };
 
-/// Jobs of a run, one at a time.
-const JOBS: usize = 300;
+/// Jobs of a run that are timed, one at a time.
+const JOBS: usize = 500;
 
 fn pickup(printer: &Printer) -> Result<(), BoxError> {
     printer.ranks("sqlite_pickup", [None, None], &in_turn(ours, raw)?);
@@ -45,13 +45,13 @@ fn raw() -> Result<Vec<f64>, BoxError> {
                 let _ = sender.send(Instant::now()).await;
             }
         });
-        let mut delays = Vec::with_capacity(JOBS);
-        for _ in 0..JOBS {
+        let mut delays = Vec::with_capacity(WARM_UP + JOBS);
+        for _ in 0..WARM_UP + JOBS {
             let start = Instant::now();
             writer.send(Row { args: PAYLOAD.to_owned(), reply: reply.clone() }).await?;
             delays.push(seconds(start, started.recv().await)?);
         }
-        Ok::<_, BoxError>(delays)
+        Ok::<_, BoxError>(delays.split_off(WARM_UP))
     })?;
     drop(runtime);
     place.closed()?;
