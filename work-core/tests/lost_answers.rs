@@ -62,3 +62,51 @@ async fn an_end_that_was_recorded_while_its_answer_was_lost_is_not_called_stale(
     let counts = inner.counts(JobFilter::all()).await.expect("counts");
     assert_eq!((counts.of(JobState::Completed), counts.total()), (1, 1));
 }
+
+/// Leases, and says that it does not know, so many times.
+struct Deaf(MemoryStore, AtomicUsize);
+
+impl Store for Deaf {
+    work_core::forward_upkeep!(self => self.0);
+
+    fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
+        self.0.insert(jobs)
+    }
+
+    fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
+        Box::pin(async move {
+            let leased = self.0.lease(want).await?;
+            let left = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if left.is_ok() { Err(StoreError::unknown("no answer", "cut")) } else { Ok(leased) }
+        })
+    }
+
+    fn extend(&self, leases: Vec<LeaseKey>, by: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        self.0.extend(leases, by)
+    }
+
+    fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        self.0.settle(done)
+    }
+
+    fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
+        self.0.ready(queues)
+    }
+}
+
+/// More often than a job may crash, and long before a lease would end.
+#[tokio::test]
+async fn a_job_whose_lease_was_answered_to_nobody_runs_soon_and_has_not_crashed() {
+    let inner = MemoryStore::new();
+    let job = Job::new("tell", ()).into_stored(DEFAULT_MAX_ARGS).expect("valid");
+    let id = job.parts.id;
+    inner.insert(vec![job]).await.expect("insert");
+    let ran = Arc::new(tokio::sync::Notify::new());
+    let tell = ran.clone();
+    let handler = move || std::future::ready(tell.notify_one());
+    let runner = Runner::new(Arc::new(Deaf(inner.clone(), AtomicUsize::new(5))), Router::new().route("tell", handler));
+    let soon = async { tokio::time::timeout(Duration::from_secs(20), ran.notified()).await.expect("it runs") };
+    runner.run_until(soon).await.expect("valid");
+    let stored = inner.get(id).await.expect("a call").expect("it is kept");
+    assert_eq!((stored.state, stored.attempt, stored.crashes), (JobState::Completed, 1, 0));
+}

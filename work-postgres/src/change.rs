@@ -11,7 +11,7 @@ use work_core::{JobId, MAX_ATTEMPTS, Status};
 
 use crate::call::{Param, Session};
 use crate::dead::Dead;
-use crate::row::micros;
+use crate::row::{self, micros};
 
 pub(crate) fn extend<'c>(
     session: &'c Session,
@@ -71,6 +71,19 @@ pub(crate) fn rescue<'c>(
         queues.sort_unstable();
         queues.dedup();
         Ok((rescued, queues))
+    })
+}
+
+/// Answers the queue of each job.
+pub(crate) fn take_back<'c>(
+    session: &'c Session,
+    (worker, held): &'c (String, Vec<LeaseKey>),
+) -> BoxFuture<'c, Result<Vec<String>, Error>> {
+    Box::pin(async move {
+        let (worker, ids) = (row::text(worker), held.iter().map(|key| *key.id.as_uuid()).collect::<Vec<Uuid>>());
+        let params: [Param<'_>; 2] = [(&worker, Type::TEXT), (&ids, Type::UUID_ARRAY)];
+        let rows = session.query(&session.shared.sql.take_back, &params).await?;
+        rows.iter().map(|row| row.try_get(0)).collect()
     })
 }
 

@@ -1,5 +1,6 @@
 //! Everything that changes a job between its lease and its settlement.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -25,6 +26,9 @@ const CRASHED: &str = "UPDATE jobs SET crashes = ?2 WHERE seq = ?1";
 
 const TAKE_BACK: &str = "UPDATE jobs SET state = 'available', attempt = max(attempt - 1, 0), lease_until = NULL,
     progress = NULL, progress_at = NULL WHERE seq = ?1";
+
+const OF_WORKER: &str = "SELECT seq FROM jobs INDEXED BY jobs_leases
+    WHERE state = 'running' AND worker = ?1 AND cancel_requested = 0";
 
 /// One that waits for the holder of its key has its own again.
 const CANCEL_WAITING: &str = "UPDATE jobs SET state = 'cancelled', status = 499, finished_at = ?2,
@@ -94,6 +98,24 @@ pub(crate) fn rescue(
     }
     go_on_all(connection, shared)?;
     Ok(rescued)
+}
+
+pub(crate) fn take_back(
+    connection: &Connection,
+    shared: &Shared,
+    (worker, held): &(String, Vec<LeaseKey>),
+) -> rusqlite::Result<u64> {
+    let held: HashSet<i64> = held.iter().map(|key| key.row).collect();
+    let mut of_worker = connection.prepare_cached(OF_WORKER)?;
+    let running = of_worker.query_map([worker], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    let lost = running.iter().filter(|row| !held.contains(row));
+    let mut taken = 0;
+    for row in lost {
+        connection.prepare_cached(TAKE_BACK)?.execute([row])?;
+        shared.made_available();
+        taken += 1;
+    }
+    Ok(taken)
 }
 
 pub(crate) fn cancel(connection: &Connection, shared: &Shared, ids: &[JobId]) -> rusqlite::Result<Vec<CancelOutcome>> {

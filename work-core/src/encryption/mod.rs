@@ -138,6 +138,7 @@ impl<S: Store> Store for EncryptedStore<S> {
         extend(leases: Vec<LeaseKey>, lease_for: Duration) -> Vec<LeaseKey>;
         completed(leases: Vec<LeaseKey>) -> Vec<LeaseKey>;
         rescue(limit: usize, max_crashes: u32) -> crate::store::Rescued;
+        take_back(worker: String, held: Vec<LeaseKey>) -> u64;
         cancel(ids: Vec<JobId>) -> Vec<crate::store::CancelOutcome>;
         stop_requests() -> Vec<LeaseKey>;
         set_progress(of: Vec<(LeaseKey, f32)>) -> ();

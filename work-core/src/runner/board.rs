@@ -189,6 +189,11 @@ impl Board {
         lock(&self.held).values().filter(extended).map(|held| held.key).collect()
     }
 
+    /// All leases that are not settled, whatever became of their jobs.
+    pub(super) fn all_held(&self) -> Vec<LeaseKey> {
+        lock(&self.held).values().map(|held| held.key).collect()
+    }
+
     pub(super) fn holds_any(&self) -> bool {
         !lock(&self.held).is_empty()
     }

@@ -32,7 +32,7 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
     let mut turns = Turns::new(&board.settings.queues);
     let mut window = Window::new(pool.concurrency(), turns.leases_ahead());
     let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(AT_LATEST).jitter(0.5);
-    let mut failures = 0;
+    let (mut failures, mut lost) = (0, false);
     while let Some(()) = board.stopping.run_until_cancelled(room(&board, &pool, window.low_water())).await {
         let plan = window.plan(&turns, &pool);
         if plan.limit == 0 {
@@ -43,7 +43,7 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
         let mut ready = board.store.ready(&board.settings.queues.names);
         // Registers before the store is asked: what arrives in between is not missed.
         let told = std::future::poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx).is_ready())).await;
-        match lease(&board, &pool, &mut turns, &plan).await {
+        match lease(&board, &pool, (&mut turns, &mut lost), &plan).await {
             Ok(Found { jobs, more, .. }) if jobs == plan.limit || told || more => failures = 0,
             Ok(Found { next_due_in, .. }) => {
                 failures = 0;
@@ -120,10 +120,23 @@ async fn room(board: &Board, pool: &Pool<Leases>, low_water: usize) {
 }
 
 /// Runs to its end even if the runner stops meanwhile: what was leased is on the board.
-async fn lease(board: &Arc<Board>, pool: &Pool<Leases>, turns: &mut Turns, plan: &Plan) -> Result<Found, StoreError> {
+///
+/// After an answer that was `lost`, the store may count jobs as ours that nobody runs: those are taken back first.
+async fn lease(
+    board: &Arc<Board>,
+    pool: &Pool<Leases>,
+    (turns, lost): (&mut Turns, &mut bool),
+    plan: &Plan,
+) -> Result<Found, StoreError> {
+    if *lost {
+        let jobs = board.store.take_back(board.settings.worker.clone(), board.all_held()).await?;
+        tracing::info!(jobs, "an answer was lost, and what it leased is taken back");
+        *lost = false;
+    }
     let asked = Instant::now();
-    let leased = board.store.lease(want(board, turns, plan)).await?;
-    Ok(start(board, pool, (turns, plan), leased, asked))
+    let leased = board.store.lease(want(board, turns, plan)).await;
+    *lost = leased.as_ref().is_err_and(StoreError::is_unknown);
+    Ok(start(board, pool, (turns, plan), leased?, asked))
 }
 
 fn want(board: &Board, turns: &Turns, plan: &Plan) -> Want {

@@ -131,7 +131,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; leases that were taken all the same end by themselves.
+    /// [`StoreError`]; leases that were taken all the same end by themselves, unless they are [taken back](Self::take_back).
     fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>>;
 
     /// Lets leases end `lease_for` from now instead, and answers those that are still held.
@@ -165,6 +165,15 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`StoreError`]; the next call finds them again.
     fn rescue(&self, limit: usize, max_crashes: u32) -> BoxFuture<'_, Result<Rescued, StoreError>>;
+
+    /// Takes back what is leased to this worker but for these leases, with its attempt and not as a crash, and answers how
+    /// many jobs that were: the answer to a [`lease`](Self::lease) was lost, and nobody runs what it named. A job that was
+    /// asked to stop is left to [`rescue`](Self::rescue).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; repeating the call is safe.
+    fn take_back(&self, worker: String, held: Vec<LeaseKey>) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Cancels jobs. One that waits is cancelled at once; one that runs is told: through
     /// [`stop_requests`](Self::stop_requests), and through its next [`extend`](Self::extend), which no longer answers

@@ -63,6 +63,7 @@ macro_rules! forward_upkeep {
         $crate::forward_methods! { $this => $store;
             completed(leases: Vec<$crate::store::LeaseKey>) -> Vec<$crate::store::LeaseKey>;
             rescue(limit: usize, max_crashes: u32) -> $crate::store::Rescued;
+            take_back(worker: String, held: Vec<$crate::store::LeaseKey>) -> u64;
             cancel(ids: Vec<$crate::JobId>) -> Vec<$crate::store::CancelOutcome>;
             stop_requests() -> Vec<$crate::store::LeaseKey>;
             set_progress(of: Vec<($crate::store::LeaseKey, f32)>) -> ();

@@ -1,5 +1,6 @@
 mod look;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -314,6 +315,14 @@ impl Store for PostgresStore {
                 self.shared.again_available(queues.iter().map(String::as_str));
             }
             Ok(rescued)
+        })
+    }
+
+    fn take_back(&self, worker: String, held: Vec<LeaseKey>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let queues = self.shared.call("take_back", (worker, held), change::take_back).await?;
+            self.shared.again_available(queues.iter().map(String::as_str).collect::<BTreeSet<_>>());
+            Ok(queues.len() as u64)
         })
     }
 

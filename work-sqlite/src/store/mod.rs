@@ -231,6 +231,10 @@ impl Store for SqliteStore {
         self.write(limit, (limit, max_crashes), change::rescue)
     }
 
+    fn take_back(&self, worker: String, held: Vec<LeaseKey>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.write(held.len(), (worker, held), change::take_back)
+    }
+
     fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>> {
         self.write(ids.len(), ids, |connection, shared, ids| change::cancel(connection, shared, ids))
     }

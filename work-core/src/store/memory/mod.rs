@@ -130,6 +130,11 @@ impl Store for MemoryStore {
         self.changed(rescued)
     }
 
+    fn take_back(&self, worker: String, held: Vec<LeaseKey>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let taken = self.table().take_back(&worker, &held);
+        self.changed(taken)
+    }
+
     fn cancel(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<CancelOutcome>, StoreError>> {
         let now = self.now();
         let mut table = self.table();

@@ -313,6 +313,22 @@ impl Table {
         rescued
     }
 
+    pub(super) fn take_back(&mut self, worker: &str, held: &[LeaseKey]) -> u64 {
+        let is_lost = |row: &Row| row.stored.worker.as_deref() == Some(worker) && !row.stored.stopping;
+        let running = self.leases.iter().filter_map(|(_, seq)| Some((*seq, self.rows.get(seq)?)));
+        let lost: Vec<(i64, DateTime<Utc>)> = running
+            .filter(|(_, row)| is_lost(row) && !held.iter().any(|key| key.id == row.stored.job.parts.id))
+            .map(|(seq, row)| (seq, row.due()))
+            .collect();
+        for (seq, at) in &lost {
+            if let Some(row) = self.rows.get_mut(seq) {
+                row.stored.attempt -= 1;
+            }
+            self.make_available(*seq, *at);
+        }
+        lost.len() as u64
+    }
+
     pub(super) fn cancel(&mut self, id: JobId, now: DateTime<Utc>) -> CancelOutcome {
         let Some(seq) = self.by_id.get(&id).copied() else { return CancelOutcome::NotFound };
         let Some(row) = self.rows.get_mut(&seq) else { return CancelOutcome::NotFound };

@@ -33,6 +33,30 @@ pub async fn each_job_is_leased_once_among_16_leasers(make: &impl MakeStore) {
     assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), 10_000, "no job went to two");
 }
 
+/// As if they had never been leased: no attempt, no crash, and the old place in the order.
+pub async fn what_was_leased_in_an_answer_that_was_lost_is_taken_back(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    insert(&*store, (0..6).map(job)).await;
+    let held = lease(&*store, 2).await;
+    let lost = lease(&*store, 2).await;
+    let keys = || held.iter().map(|lease| lease.key).collect::<Vec<_>>();
+    assert_eq!(store.take_back("somebody else".into(), Vec::new()).await.expect("a call"), 0);
+    assert_eq!(store.take_back("suite".into(), keys()).await.expect("a call"), 2);
+    assert_eq!(store.take_back("suite".into(), keys()).await.expect("a call"), 0, "the second time there is nothing");
+    let again = lease(&*store, 10).await;
+    assert_eq!(numbers(&again), [2, 3, 4, 5]);
+    for (again, lost) in again.iter().zip(&lost) {
+        assert_eq!((again.key.id, again.attempt), (lost.key.id, 1));
+        assert!(again.key.fence > lost.key.fence, "the lost lease is no longer current");
+        let stored = get(&*store, again.key.id).await;
+        assert_eq!((stored.crashes, stored.attempts.len()), (0, 0));
+    }
+    assert_eq!(settle(&*store, complete(&lost[0])).await, Settled::Lost);
+    for held in &held {
+        assert_eq!(settle(&*store, complete(held)).await, Settled::Done, "what is held stays so");
+    }
+}
+
 /// The smaller number first, then the earlier, then the one that came first.
 pub async fn priority_then_time_then_arrival_is_the_order(make: &impl MakeStore) {
     let (store, clock) = store(make).await;

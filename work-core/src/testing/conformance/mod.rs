@@ -82,6 +82,7 @@ macro_rules! conformance {
             ]
             lease: [
                 each_job_is_leased_once_among_16_leasers,
+                what_was_leased_in_an_answer_that_was_lost_is_taken_back,
                 priority_then_time_then_arrival_is_the_order,
                 a_job_is_not_leased_before_it_is_due,
                 queues_are_taken_in_the_order_asked_for,

@@ -362,6 +362,23 @@ BEGIN
     PERFORM work.go_on(NULL);
 END $$;
 
+-- Takes back what a worker was leased in an answer that never reached it: it holds only these.
+CREATE OR REPLACE FUNCTION work.take_back(_worker text, _held uuid[]) RETURNS TABLE (queue text) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY WITH lost AS MATERIALIZED (
+        SELECT ctid AS at FROM work.jobs
+        WHERE state = 'running' AND worker = _worker AND NOT cancel_requested AND id <> ALL (_held)
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE work.jobs j SET state = 'available', lease_until = NULL, progress = NULL, progress_at = NULL,
+        attempt = greatest(j.attempt, 1) - 1
+    FROM lost WHERE j.ctid = lost.at RETURNING j.queue;
+END $$;
+
 -- Notes the progress of leases that are current.
 CREATE OR REPLACE FUNCTION work.set_progress(_ids uuid[], _fences bigint[], _done real[], _now timestamptz) RETURNS void
 LANGUAGE sql
