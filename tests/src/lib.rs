@@ -3,6 +3,7 @@
 mod chance;
 pub mod fleet;
 mod place;
+mod power;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 pub use chance::{Chance, now, seed};
 pub use place::Place;
+pub use power::Disk;
 
 /// No program under test takes longer.
 const LIMIT: Duration = Duration::from_secs(120);

@@ -76,6 +76,7 @@ impl Run {
             grace: Duration::from_secs(5),
             concurrency: 16,
             schedules: SCHEDULES.to_vec(),
+            makes: None,
         };
         let crew = Crew::new(env!("CARGO_BIN_EXE_fleet_worker"), orders);
         let (jobs, kills) = (number("WORK_CRASH_JOBS", 8_000), number("WORK_CRASH_KILLS", 60));
@@ -85,7 +86,8 @@ impl Run {
     async fn whole(mut self) {
         let start = Instant::now();
         // Made before the first process, so that none of them waits for the tables.
-        let store = self.crew.orders().at.open().await.unwrap();
+        let (store, ledger) = self.crew.orders().at.open_with_ledger().await.unwrap();
+        ledger.make().await.unwrap();
         let members = self.kill().await;
         let killed = start.elapsed();
         self.drain(&*store, &members).await;
@@ -93,9 +95,10 @@ impl Run {
             member.stop();
         }
         let drained = start.elapsed();
+        let paid = self.crew.have_paid(&*store, &ledger).await;
         let (history, report) = self.crew.check(&*store).await;
         self.keep();
-        println!("{report}");
+        println!("{report}\n{paid} jobs have paid, each once");
         println!(
             "{killed:.1?} of kills, drained after {drained:.1?}, {:.0} jobs/s, checked after {:.1?}",
             report.kept as f64 / drained.as_secs_f64(),

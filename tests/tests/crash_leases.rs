@@ -158,6 +158,7 @@ impl Scene {
             grace: GRACE,
             concurrency: 8,
             schedules: Vec::new(),
+            makes: None,
         };
         let crew = Crew::new(env!("CARGO_BIN_EXE_fleet_worker"), orders);
         let producer = crew.producer().await;

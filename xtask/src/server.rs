@@ -53,8 +53,13 @@ impl Server {
 
     /// Makes a database and starts a server on a free port.
     pub(crate) fn start(bin: &Path) -> Result<Self, String> {
+        Self::start_in(bin, &std::env::temp_dir())
+    }
+
+    /// The same, with its folder in another one.
+    pub(crate) fn start_in(bin: &Path, place: &Path) -> Result<Self, String> {
         let user = user()?;
-        let dir = std::env::temp_dir().join(format!("work-postgres-{}-{}", std::process::id(), free_port()?));
+        let dir = place.join(format!("work-postgres-{}-{}", std::process::id(), free_port()?));
         fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         // Removed from here on, whatever goes wrong.
         let mut server = Self { bin: bin.to_owned(), dir, port: 0, user, child: None };
@@ -82,6 +87,8 @@ impl Server {
 
     /// Starts the server on the folder and port that it had.
     pub(crate) fn run(&mut self) -> Result<(), String> {
+        // One that was cut off could not remove it, and its number may be somebody else's by now.
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
         let log = self.dir.join("log");
         let file = File::create(&log).map_err(|error| error.to_string())?;
         let errors = file.try_clone().map_err(|error| error.to_string())?;

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use work_core::testing::history::{RecordedStore, Recorder};
 use work_core::{Backoff, CatchUp, Clock, JobId, Overlap, QueueWorker, RetryPolicy, Schedule};
 
 use super::at::At;
 use super::handlers::{Shared, router, task};
+use super::mix::Mix;
+use crate::Chance;
 
 /// What a worker process is to do: its one argument, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +29,8 @@ pub struct Orders {
     pub concurrency: usize,
     /// Schedules to keep: their intervals. Each is named after its interval.
     pub schedules: Vec<Duration>,
+    /// It makes jobs itself as well, by chance out of this seed.
+    pub makes: Option<u64>,
 }
 
 /// What a worker process says when it has stopped, as JSON on its standard output.
@@ -74,6 +79,9 @@ async fn run(orders: Orders) -> Said {
         let kept = worker.schedule(format!("every-{}", interval.as_millis()), task("plain", 5), schedule).await;
         kept.expect("a schedule");
     }
+    if let Some(seed) = orders.makes {
+        tokio::spawn(make(worker.clone(), seed));
+    }
     let report = worker.run_until(end_of_input()).await.expect("a runner");
     let ids = |jobs: Vec<(JobId, work_core::Kind)>| jobs.into_iter().map(|(id, _)| id).collect();
     Said {
@@ -85,11 +93,22 @@ async fn run(orders: Orders) -> Said {
     }
 }
 
+/// Makes jobs all the time, a few at once. What the store does not take is not offered again.
+async fn make(worker: QueueWorker, seed: u64) {
+    let mut chance = Chance::new(seed);
+    let mut mix = Mix::new(chance.clone());
+    loop {
+        let few = 1 + chance.below(6) as usize;
+        drop(mix.perform(&worker, few).await);
+        sleep(chance.between(Duration::ZERO, Duration::from_millis(40))).await;
+    }
+}
+
 /// A worker whose store and handlers write the history.
 pub(super) async fn worker(orders: &Orders) -> QueueWorker {
     let recorder = Recorder::append(&orders.history, Clock::system()).expect("a history");
-    let store = orders.at.open().await.expect("a store");
-    let shared = Shared { recorder: recorder.clone(), worker: Arc::default() };
+    let (store, ledger) = orders.at.open_with_ledger().await.expect("a store");
+    let shared = Shared { recorder: recorder.clone(), worker: Arc::default(), ledger };
     let retry = RetryPolicy::default().backoff(Backoff::constant(Duration::from_millis(100)).jitter(0.5));
     let worker = QueueWorker::builder(RecordedStore::new(store, recorder), router(shared.clone()))
         .concurrency(orders.concurrency)

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use work_core::testing::history::{History, Recorder, Report, What};
 use work_core::{
-    Clock, QueueWorker,
+    Clock, JobState, QueueWorker,
     store::{Inspect, JobFilter, Order},
 };
 
 use super::child::{Orders, Said, worker};
+use super::ledger::Ledger;
 use crate::signal;
 
 /// How long a worker process may take to stop after its grace.
@@ -53,9 +54,19 @@ impl Crew {
     /// Starts a worker process.
     #[must_use]
     pub fn start(&self) -> Member {
+        self.start_with(&self.orders)
+    }
+
+    /// Starts a worker process that makes jobs as well, by chance out of a seed.
+    #[must_use]
+    pub fn start_maker(&self, seed: u64) -> Member {
+        self.start_with(&Orders { makes: Some(seed), ..self.orders.clone() })
+    }
+
+    fn start_with(&self, orders: &Orders) -> Member {
         let log = OpenOptions::new().create(true).append(true).open(self.log()).expect("a log");
         let mut command = Command::new(&self.program);
-        command.arg(serde_json::to_string(&self.orders).expect("JSON"));
+        command.arg(serde_json::to_string(orders).expect("JSON"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("a worker process");
         let stdin = child.stdin.take();
@@ -82,6 +93,20 @@ impl Crew {
         self.recorder.note_since(since, [killed]).expect("a history");
     }
 
+    /// Kills worker processes all at once, while something else breaks too: they may have ended by it.
+    pub fn kill_all(&self, mut members: Vec<Member>, breaks: impl FnOnce()) {
+        let since = self.recorder.now();
+        breaks();
+        for member in &mut members {
+            drop(member.child.kill());
+        }
+        for member in &mut members {
+            member.child.wait().expect("gone");
+        }
+        let killed = members.iter().map(|member| What::Killed { victim: member.id() });
+        self.recorder.note_since(since, killed).expect("a history");
+    }
+
     /// Freezes a worker process.
     pub fn freeze(&self, member: &Member) {
         self.recorder.note(What::Stalled { victim: member.id() }).expect("a history");
@@ -102,6 +127,7 @@ impl Crew {
 
     /// Writes down what the store holds, and checks the history.
     pub async fn check(&self, store: &dyn Inspect) -> (History, Report) {
+        self.recorder.note(What::Listed).expect("a history");
         let mut after = None;
         loop {
             let page = store.list(JobFilter::all(), Order::default(), after, 500).await.expect("a page");
@@ -113,6 +139,22 @@ impl Crew {
         let history = self.history();
         let report = history.check();
         (history, report)
+    }
+
+    /// How many jobs have paid: each once, and exactly those that are completed.
+    pub async fn have_paid(&self, store: &dyn Inspect, ledger: &Ledger) -> usize {
+        let (mut completed, mut after) = (Vec::new(), None);
+        let filter = JobFilter::all().kind("pays").state(JobState::Completed);
+        loop {
+            let page = store.list(filter.clone(), Order::default(), after, 500).await.expect("a page");
+            completed.extend(page.jobs.iter().map(|job| job.job.parts.id.to_string()));
+            let Some(next) = page.next else { break };
+            after = Some(next);
+        }
+        completed.sort_unstable();
+        let paid = ledger.paid().await.expect("what was paid");
+        assert!(paid == completed, "{} completed jobs have paid {} times", completed.len(), paid.len());
+        paid.len()
     }
 
     /// What the worker processes have logged.

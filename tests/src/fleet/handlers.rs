@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use work_core::testing::history::{Recorder, What, follow_up};
 use work_core::{
-    Args, Context, FailedJob, GroupStatus, Job, JobId, Outcome, QueueWorker, Router, State, Status, Worker,
+    Args, BoxError, Context, FailedJob, GroupStatus, Job, JobId, Outcome, QueueWorker, Router, State, Status, Worker,
 };
+
+use super::ledger::Ledger;
 
 /// What the handlers of a worker process share.
 #[derive(Clone)]
@@ -14,6 +16,7 @@ pub(super) struct Shared {
     pub(super) recorder: Recorder,
     /// The worker itself, once it is made.
     pub(super) worker: Arc<OnceLock<QueueWorker>>,
+    pub(super) ledger: Ledger,
 }
 
 /// What a job is to do.
@@ -42,6 +45,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("on-error", on_error)
         .route("makes", makes)
         .route("performs", performs)
+        .route("pays", pays)
         .route("callback", callback)
         .route("blocks", blocks)
         .route("ignores", ignores)
@@ -119,6 +123,12 @@ async fn performs(State(shared): State<Shared>, context: Context, Args(task): Ar
     let performed = worker.perform(job).await;
     at_work.effect(task.millis).await;
     performed.map_or_else(Outcome::from_error, |_| Outcome::done())
+}
+
+/// Completes its job in a transaction of its own.
+async fn pays(State(shared): State<Shared>, context: Context, Args(task): Args<Task>) -> Result<(), BoxError> {
+    AtWork::begin(&shared, &context).effect(task.millis).await;
+    shared.ledger.pay(&context).await
 }
 
 /// Blocks its thread; a second lease does not.

@@ -58,7 +58,8 @@ impl Mix {
         let millis = self.millis();
         self.made += 1;
         match self.chance.below(100) {
-            0..40 => task("plain", millis),
+            0..34 => task("plain", millis),
+            34..40 => task("pays", millis),
             40..55 => {
                 let fails = 1 + self.chance.below(2) as u32;
                 Job::new("flaky", Task { millis, fails, performs: None })

@@ -4,10 +4,12 @@ mod at;
 mod child;
 mod crew;
 mod handlers;
+mod ledger;
 mod mix;
 
-pub use at::At;
+pub use at::{At, Outlives};
 pub use child::{Orders, Said, work};
 pub use crew::{Crew, Member};
 pub use handlers::{Task, task};
+pub use ledger::Ledger;
 pub use mix::Mix;

@@ -149,6 +149,9 @@ pub enum What {
         /// Which process.
         victim: u32,
     },
+    /// What the store holds in the end is about to be written: a job of which nothing follows is lost, also if nothing follows
+    /// at all.
+    Listed,
     /// What the store holds of a job in the end.
     Kept {
         /// Which job.
@@ -311,7 +314,7 @@ impl What {
             | Self::Settled { job, .. }
             | Self::Stale { job, .. }
             | Self::Kept { job, .. } => Some(*job),
-            Self::Began | Self::Killed { .. } | Self::Stalled { .. } | Self::Resumed { .. } => None,
+            Self::Began | Self::Listed | Self::Killed { .. } | Self::Stalled { .. } | Self::Resumed { .. } => None,
         }
     }
 }

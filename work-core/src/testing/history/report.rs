@@ -75,7 +75,7 @@ pub struct Violation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Invariant {
-    /// An accepted job is kept and has ended. Needs `accepted` and `kept`.
+    /// An accepted job is kept and has ended. Needs `accepted`, and `kept` or `listed`.
     Lost,
     /// What started or is kept was offered, follows a job or belongs to a slot; and was neither refused nor a duplicate.
     Ghost,

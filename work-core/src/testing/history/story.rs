@@ -84,7 +84,7 @@ impl<'h> Check<'h> {
                 None => fates.add(line),
             }
         }
-        let has_end = history.events().any(|event| matches!(event.what, What::Kept { .. }));
+        let has_end = history.events().any(|event| matches!(event.what, What::Kept { .. } | What::Listed));
         Self { history, stories, fates, report: Report::default(), has_end }
     }
 
@@ -167,7 +167,7 @@ impl<'h> Story<'h> {
             }
             What::Settled { fence, end, .. } => self.attempt(*fence).settled.push((*end, line)),
             What::Stale { fence, .. } => self.attempt(*fence).stale.push(line),
-            What::Began | What::Killed { .. } | What::Stalled { .. } | What::Resumed { .. } => {}
+            What::Began | What::Listed | What::Killed { .. } | What::Stalled { .. } | What::Resumed { .. } => {}
         }
     }
 

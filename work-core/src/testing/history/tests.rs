@@ -127,6 +127,10 @@ fn a_job_that_is_not_kept_or_has_not_ended_is_lost() {
     let [job, other] = ids();
     let mut tale = Tale::good(job);
     tale.accepted(other).breaks(Invariant::Lost);
+    // The store holds nothing at all.
+    let mut tale = Tale::new();
+    tale.accepted(other).is_good();
+    tale.note(What::Listed).breaks(Invariant::Lost);
 
     let mut tale = Tale::good(job);
     tale.accepted(other).kept(other, JobState::Available).breaks(Invariant::Lost);
