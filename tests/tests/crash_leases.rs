@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -23,6 +25,10 @@ const GONE: Duration = Duration::from_secs(7);
 
 /// Within so long of its end, others have started what it left.
 const ELSEWHERE: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
+
+/// So many processes are stopped side by side, and so many one after the other in a scene.
+const SIDE_BY_SIDE: usize = 8;
+const SCENE: usize = 4;
 
 /// No test waits longer for anything.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -95,19 +101,50 @@ async fn a_process_that_was_frozen_cannot_settle_over_its_successor(dir: &Path, 
 
 async fn a_process_that_stops_is_gone_in_time_and_its_jobs_start_elsewhere(dir: &Path, at: At) {
     let rounds = std::env::var("WORK_STOP_ROUNDS").ok().map_or(2, |rounds| rounds.parse().unwrap());
-    let scene = Scene::new(dir, at).await;
-    let mut running = scene.crew.start();
-    for round in 1..=rounds {
-        running = stop(&scene, running).await;
-        println!("round {round} of {rounds}");
+    let (left, worst) = (AtomicUsize::new(rounds), Mutex::new(Worst::default()));
+    // They sleep most of the time.
+    std::thread::scope(|scope| {
+        for lane in 0..rounds.div_ceil(SCENE).min(SIDE_BY_SIDE) {
+            let (at, left, worst) = (&at, &left, &worst);
+            scope.spawn(move || block_on(stop_again_and_again(&dir.join(format!("lane-{lane}")), at, left, worst)));
+        }
+    });
+    let Worst { gone, elsewhere } = *worst.lock().unwrap();
+    println!("{rounds} rounds: gone after {gone:.1?} at most, started elsewhere {elsewhere} after that at most");
+}
+
+/// The longest that anything took.
+#[derive(Debug, Clone, Copy, Default)]
+struct Worst {
+    gone: Duration,
+    elsewhere: chrono::TimeDelta,
+}
+
+/// Takes rounds as long as there are some left, a few in each scene: its history is read again and again.
+async fn stop_again_and_again(dir: &Path, at: &At, left: &AtomicUsize, worst: &Mutex<Worst>) {
+    for number in 0.. {
+        let take = |left: usize| left.checked_sub(left.clamp(1, SCENE));
+        let Ok(before) = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) else { return };
+        let (rounds, dir) = (before.min(SCENE), dir.join(number.to_string()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let scene = Scene::new(&dir, at.another(&dir)).await;
+        let mut running = scene.crew.start();
+        for _ in 0..rounds {
+            let (successor, here) = stop(&scene, running).await;
+            running = successor;
+            let mut worst = worst.lock().unwrap();
+            worst.gone = worst.gone.max(here.gone);
+            worst.elsewhere = worst.elsewhere.max(here.elsewhere);
+        }
+        running.stop();
+        let report = scene.is_clean().await;
+        assert_eq!(report.completed, rounds * 6);
+        println!("{} rounds are left", before - rounds);
     }
-    running.stop();
-    let report = scene.is_clean().await;
-    assert_eq!(report.completed, rounds * 6);
 }
 
 /// Stops a process with jobs of every sort, beside another one, which is answered.
-async fn stop(scene: &Scene, running: Member) -> Member {
+async fn stop(scene: &Scene, running: Member) -> (Member, Worst) {
     let quick = scene.perform(task("plain", 200)).await;
     // Ends within the grace.
     let slow = scene.perform(task("waits", 3_000)).await;
@@ -130,17 +167,18 @@ async fn stop(scene: &Scene, running: Member) -> Member {
     assert_eq!(sorted(said.left), sorted(blocks.to_vec()));
 
     scene.until(|history| all.iter().all(|job| ended(history, *job))).await;
-    let history = scene.crew.history();
+    let (history, mut elsewhere) = (scene.crew.history(), chrono::TimeDelta::MIN);
     for job in interrupted {
         let starts = started(&history, job);
         assert_eq!(starts.iter().map(|(_, attempt, _)| *attempt).collect::<Vec<_>>(), [1, 1], "{job}");
         let (by, _, at) = starts[1];
         assert!(by != pid && at - gone <= ELSEWHERE, "{job} started {} after the end", at - gone);
+        elsewhere = elsewhere.max(at - gone);
     }
     for job in [quick, slow] {
         assert_eq!(started(&history, job).len(), 1, "{job}");
     }
-    successor
+    (successor, Worst { gone: took, elsewhere })
 }
 
 /// A store, and worker processes at it.

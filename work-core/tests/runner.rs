@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use work_core::runner::Runner;
 use work_core::store::{Fence, Inspect, JobFilter, MemoryStore, Order, Retention, Store};
-use work_core::{Args, Clock, Context, Job, JobState, QueueWorker, Router, Worker};
+use work_core::{Args, Backoff, Clock, Context, Job, JobState, QueueWorker, RetryPolicy, Router, Status, Worker};
 
 async fn insert(store: &MemoryStore, n: u32) {
     let jobs = (0..n).map(|n| Job::new("test", n).into_stored(1024).unwrap()).collect();
@@ -186,4 +186,37 @@ async fn the_lease_of_a_job_that_does_not_stop_is_kept_until_the_job_is_given_ba
     assert_eq!((report.left.len(), report.released, report.stale), (1, 1, 0));
     let jobs = store.list(JobFilter::all(), Order::default(), None, 10).await.unwrap().jobs;
     assert_eq!((jobs[0].state, jobs[0].crashes, jobs[0].attempt), (JobState::Available, 0, 0));
+}
+
+/// Whatever they call would be called by all of them at once again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_jobs_that_failed_in_one_moment_come_back_evenly_spread() {
+    const JOBS: usize = 10_000;
+    const BUCKETS: usize = 20;
+    let clock = Clock::manual("2026-05-01T12:00:00Z".parse().unwrap());
+    let store = MemoryStore::with_clock(clock.clone());
+    insert(&store, JOBS as u32).await;
+    let retry = RetryPolicy::default().backoff(Backoff::exponential(Duration::from_secs(1_000), 2.0));
+    let failing = Router::new().route("test", async || Status::UNAVAILABLE);
+    let runner = Runner::new(Arc::new(store.clone()), failing).clock(clock.clone()).retry(retry);
+    let watched = store.clone();
+    let all_failed = async {
+        let later = JobFilter::all().due(clock.now() + Duration::from_secs(1)..);
+        while watched.counts(later.clone()).await.unwrap().total() < JOBS as u64 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    runner.run_until(all_failed).await.unwrap();
+    let jobs = store.list(JobFilter::all(), Order::OldestFirst, None, JOBS).await.unwrap().jobs;
+    // 1,000 s, and a tenth of that more or less.
+    let mut buckets = [0; BUCKETS];
+    for job in &jobs {
+        let after = (job.job.parts.scheduled_at.unwrap() - clock.now()).as_seconds_f64() - 900.0;
+        assert!((0.0..=200.0).contains(&after), "{after}");
+        buckets[((after / 200.0 * BUCKETS as f64) as usize).min(BUCKETS - 1)] += 1;
+    }
+    println!("{buckets:?}");
+    assert_eq!(jobs.len(), JOBS);
+    // 500 each; chance alone is within 110 of that, but for one run of a million.
+    assert!(buckets.iter().all(|jobs| (390..=610).contains(jobs)), "{buckets:?}");
 }

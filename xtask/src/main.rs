@@ -2,6 +2,7 @@
 
 mod browser;
 mod examples;
+mod faults;
 mod lane;
 mod packages;
 mod postgres;
@@ -18,7 +19,10 @@ use lane::{LANES, Lane, Outcome};
 const HELP: &str = "\
 cargo xtask test [LANE...]           run every lane, or these; install what they need
 cargo xtask test --list              name the lanes
-cargo xtask bench [NAME...] [--json] print speed as ratios to a raw limit, see work-bench";
+cargo xtask bench [NAME...] [--json] print speed as ratios to a raw limit, see work-bench
+cargo xtask faults [--full] [--only NAME...] [--again] [--release]
+                                     break processes, disks, networks and servers, group by group; what has passed is
+                                     not repeated; target/faults/report.md says what came of it; --list names the groups";
 
 fn main() -> ExitCode {
     // Every path below is relative to the root of the repository. Cargo says at run time where that is: `env!` would keep
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
     match args.split_first() {
         Some((command, rest)) if command == "test" => test(rest),
         Some((command, rest)) if command == "bench" => bench(rest),
+        Some((command, rest)) if command == "faults" => faults::faults(rest),
         Some((command, _)) if !matches!(command.as_str(), "help" | "--help" | "-h") => {
             eprintln!("unknown command {command:?}\n{HELP}");
             ExitCode::from(2)

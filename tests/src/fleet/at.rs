@@ -64,6 +64,15 @@ impl At {
         Self::Postgres { url, schema, outlives: Outlives::PowerLoss }
     }
 
+    /// An empty store of the same sort: a file in this folder, or a schema on the same server.
+    #[must_use]
+    pub fn another(&self, dir: &Path) -> Self {
+        match self {
+            Self::Sqlite { .. } => Self::sqlite(dir),
+            Self::Postgres { url, .. } => Self::postgres_at(url.clone()),
+        }
+    }
+
     /// The same store, which outlives the death of processes and nothing more.
     #[must_use]
     pub fn weak(mut self) -> Self {

@@ -18,6 +18,9 @@ use crate::signal;
 /// How long a worker process may take to stop after its grace.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How late it may be noticed that a process has ended.
+const LATE: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
+
 /// Worker processes of one store, and the history of what they and this process do.
 #[derive(Debug)]
 pub struct Crew {
@@ -93,14 +96,33 @@ impl Crew {
         self.recorder.note_since(since, [killed]).expect("a history");
     }
 
-    /// Kills worker processes all at once, while something else breaks too: they may have ended by it.
+    /// Notes the end of a process that was brought down from within; gives it back if it lives.
+    pub fn bury(&self, mut member: Member) -> Option<Member> {
+        let since = self.recorder.now();
+        if member.child.try_wait().expect("a child").is_none() {
+            return Some(member);
+        }
+        let killed = What::Killed { victim: member.id() };
+        self.recorder.note_since(since - LATE, [killed]).expect("a history");
+        None
+    }
+
+    /// Kills worker processes all at once, with something else that breaks at the same moment: none of them does anything
+    /// beyond it. A file system that is shut down may say that it has flushed what it has dropped, to who still listens.
     pub fn kill_all(&self, mut members: Vec<Member>, breaks: impl FnOnce()) {
         let since = self.recorder.now();
+        for member in &members {
+            signal(member.id(), "STOP");
+        }
+        for member in &mut members {
+            while !is_stopped(member.id()) {
+                assert!(member.child.try_wait().expect("a child").is_none(), "it ended by itself: {}", self.said());
+                sleep(Duration::from_millis(1));
+            }
+        }
         breaks();
         for member in &mut members {
             drop(member.child.kill());
-        }
-        for member in &mut members {
             member.child.wait().expect("gone");
         }
         let killed = members.iter().map(|member| What::Killed { victim: member.id() });
@@ -206,4 +228,12 @@ impl Drop for Member {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// True if no thread of a process runs: each is stopped, or stays in a call of the system until it is.
+fn is_stopped(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let states = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    // The state follows the name, which is in brackets.
+    states.filter_map(|stat| stat.rsplit(") ").next()?.chars().next()).all(|state| matches!(state, 'T' | 't' | 'D'))
 }

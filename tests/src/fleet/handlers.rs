@@ -48,6 +48,8 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("pays", pays)
         .route("callback", callback)
         .route("blocks", blocks)
+        .route("aborts", aborts)
+        .route("overflows", overflows)
         .route("ignores", ignores)
         .route("waits", waits)
         .with_state(shared)
@@ -138,6 +140,25 @@ async fn blocks(State(shared): State<Shared>, context: Context, Args(task): Args
         std::thread::sleep(Duration::from_millis(task.millis));
     }
     at_work.effect(0).await;
+}
+
+/// Takes its process down.
+async fn aborts(State(shared): State<Shared>, context: Context, Args(task): Args<Task>) {
+    AtWork::begin(&shared, &context).effect(task.millis).await;
+    std::process::abort();
+}
+
+/// Takes its process down.
+async fn overflows(State(shared): State<Shared>, context: Context, Args(task): Args<Task>) {
+    fn deeper(depth: u64) -> u64 {
+        if depth == u64::MAX {
+            return 0;
+        }
+        let here = std::hint::black_box([depth; 64]);
+        deeper(depth + 1) + here[0]
+    }
+    AtWork::begin(&shared, &context).effect(task.millis).await;
+    std::hint::black_box(deeper(0));
 }
 
 /// Does not hear that it is to stop: a thread of the pool for blocking work goes on. A second lease is short.

@@ -10,6 +10,12 @@ use super::upkeep;
 /// How many expired leases are taken back at a time.
 const RESCUE_BATCH: usize = 1_000;
 
+/// The last tenth of a lease is left to who has to stop.
+const OVERDUE_SHARE: u32 = 10;
+
+/// How often in a lease its end is looked at.
+const OVERDUE_LOOKS: u32 = 40;
+
 /// Extends leases, rescues jobs and does what else has to be done all the time, on a thread with a runtime of its own: handlers that block every thread of theirs
 /// cannot make it late.
 pub(super) struct Keeper {
@@ -55,18 +61,32 @@ fn no_keeper(board: &Board, error: &std::io::Error) {
     board.stopping.cancel();
 }
 
-/// Apart from each other, so that what is slow holds up nothing else.
+/// Apart from each other, so that what is slow holds up nothing else: least of all the look for leases that are about to end.
 async fn keep(board: &Board) {
-    let (leases, upkeep) = (leases(board), upkeep::keep_up(board));
-    futures_util::future::join(leases, upkeep).await;
+    let (extensions, rescues, overdue) = (extensions(board), rescues(board), overdue(board));
+    futures_util::future::join4(extensions, rescues, overdue, upkeep::keep_up(board)).await;
 }
 
-async fn leases(board: &Board) {
-    let period = board.settings.lease_for / 3;
+async fn extensions(board: &Board) {
+    loop {
+        tokio::time::sleep(board.settings.lease_for / 3).await;
+        extend(board).await;
+    }
+}
+
+async fn rescues(board: &Board) {
     loop {
         rescue(board).await;
-        tokio::time::sleep(period).await;
-        extend(board).await;
+        tokio::time::sleep(board.settings.lease_for / 3).await;
+    }
+}
+
+/// Tells what holds a lease to stop before it ends, whatever the store does meanwhile.
+async fn overdue(board: &Board) {
+    let lease_for = board.settings.lease_for;
+    loop {
+        tokio::time::sleep(lease_for / OVERDUE_LOOKS).await;
+        board.stop_overdue(lease_for / OVERDUE_SHARE);
     }
 }
 
@@ -83,8 +103,6 @@ async fn extend(board: &Board) {
         Ok(Err(error)) => tracing::warn!(%error, "leases could not be extended"),
         Err(_) => tracing::warn!("leases could not be extended: the store did not answer in time"),
     }
-    // The next round may come too late for these.
-    board.stop_overdue(lease_for / 10);
 }
 
 async fn rescue(board: &Board) {
