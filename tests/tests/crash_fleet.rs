@@ -32,6 +32,12 @@ const SCHEDULES: [Duration; 2] = [Duration::from_millis(500), Duration::from_mil
 /// How long the jobs may take that are left when nobody is killed any more.
 const DRAIN: Duration = Duration::from_secs(180);
 
+/// So many jobs may wait when the next process is killed: kills go on as long as there are jobs, however many these are.
+const BACKLOG: u64 = 3_000;
+
+/// How long it may take to come down to that.
+const LONG: Duration = Duration::from_secs(300);
+
 /// Between two kills.
 const SOONEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_millis(900);
@@ -88,7 +94,7 @@ impl Run {
         // Made before the first process, so that none of them waits for the tables.
         let (store, ledger) = self.crew.orders().at.open_with_ledger().await.unwrap();
         ledger.make().await.unwrap();
-        let members = self.kill().await;
+        let members = self.kill(&*store).await;
         let killed = start.elapsed();
         self.drain(&*store, &members).await;
         for member in members {
@@ -112,7 +118,7 @@ impl Run {
     }
 
     /// Performs a share of the jobs before each kill.
-    async fn kill(&mut self) -> Vec<Member> {
+    async fn kill(&mut self, store: &dyn Inspect) -> Vec<Member> {
         let producer = self.crew.producer().await;
         let mut mix = Mix::new(self.chance.clone());
         let mut members: Vec<Member> = (0..PROCESSES).map(|_| self.crew.start()).collect();
@@ -120,6 +126,7 @@ impl Run {
             let share = (self.jobs * n / self.kills).saturating_sub(mix.made());
             mix.perform(&producer, share).await.unwrap();
             tokio::time::sleep(self.chance.between(SOONEST, LATEST)).await;
+            self.until(store, BACKLOG, LONG).await;
             let victim = self.chance.below(PROCESSES as u64) as usize;
             self.crew.kill(members.swap_remove(victim));
             members.push(self.crew.start());
@@ -137,14 +144,21 @@ impl Run {
         for interval in SCHEDULES {
             store.remove_schedule(format!("every-{}", interval.as_millis())).await.unwrap();
         }
+        self.until(store, 0, DRAIN).await;
+    }
+
+    /// Waits until no more jobs are left than that.
+    async fn until(&self, store: &dyn Inspect, left: u64, at_most: Duration) {
         let start = Instant::now();
         loop {
+            let asked = Instant::now();
             let open = store.counts(JobFilter::all()).await.unwrap().open();
-            if open == 0 {
+            if open <= left {
                 return;
             }
-            assert!(start.elapsed() < DRAIN, "{open} jobs have not ended:\n{}", self.crew.said());
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(start.elapsed() < at_most, "{open} jobs have not ended:\n{}", self.crew.said());
+            // To count many jobs takes a while, and others want to work.
+            tokio::time::sleep(Duration::from_millis(50).max(10 * asked.elapsed())).await;
         }
     }
 

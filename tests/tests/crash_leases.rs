@@ -17,6 +17,9 @@ use work_tests::fleet::{At, Crew, Member, Orders, task};
 
 const LEASE: Duration = Duration::from_millis(1_000);
 
+/// Where no lease is to end: what starts elsewhere was given back.
+const LONG_LEASE: Duration = Duration::from_secs(20);
+
 /// How long a running job may go on when its process stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -67,7 +70,7 @@ fn block_on(test: impl Future<Output = ()>) {
 }
 
 async fn a_handler_that_blocks_its_thread_for_two_leases_keeps_its_lease(dir: &Path, at: At) {
-    let scene = Scene::new(dir, at).await;
+    let scene = Scene::new(dir, at, LEASE).await;
     let (one, other) = (scene.crew.start(), scene.crew.start());
     let job = scene.perform(task("blocks", 2 * LEASE.as_millis() as u64 + 500)).await;
     scene.until(|history| settled(history, job, 1)).await;
@@ -78,7 +81,7 @@ async fn a_handler_that_blocks_its_thread_for_two_leases_keeps_its_lease(dir: &P
 }
 
 async fn a_process_that_was_frozen_cannot_settle_over_its_successor(dir: &Path, at: At) {
-    let scene = Scene::new(dir, at).await;
+    let scene = Scene::new(dir, at, LEASE).await;
     let frozen = scene.crew.start();
     let job = scene.perform(task("waits", 1_500)).await;
     scene.until(|history| started(history, job).len() == 1).await;
@@ -127,7 +130,7 @@ async fn stop_again_and_again(dir: &Path, at: &At, left: &AtomicUsize, worst: &M
         let Ok(before) = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) else { return };
         let (rounds, dir) = (before.min(SCENE), dir.join(number.to_string()));
         std::fs::create_dir_all(&dir).unwrap();
-        let scene = Scene::new(&dir, at.another(&dir)).await;
+        let scene = Scene::new(&dir, at.another(&dir), LONG_LEASE).await;
         let mut running = scene.crew.start();
         for _ in 0..rounds {
             let (successor, here) = stop(&scene, running).await;
@@ -188,11 +191,11 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(dir: &Path, at: At) -> Self {
+    async fn new(dir: &Path, at: At, lease_for: Duration) -> Self {
         let orders = Orders {
             at,
             history: dir.join("history"),
-            lease_for: LEASE,
+            lease_for,
             grace: GRACE,
             concurrency: 8,
             schedules: Vec::new(),

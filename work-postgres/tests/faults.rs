@@ -7,18 +7,19 @@
 mod server;
 mod support;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use server::Server;
 use support::{Place, complete, count, in_state, job, lease, want};
 use work_core::runner::Runner;
 use work_core::store::{Inserted, Inspect, JobFilter, NewJob, Store};
-use work_core::{JobState, Router};
+use work_core::{Clock, JobId, JobState, Router};
 use work_postgres::OpenError;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -230,4 +231,58 @@ async fn a_server_that_does_not_flush_is_refused_unless_that_is_asked_for() {
     let store = place.builder().durability(work_postgres::Durability::ProcessDeath).connect().await.unwrap();
     store.insert(vec![job("greet", 1)]).await.unwrap();
     assert!(in_state(&store, JobState::Available).await.len() == 1);
+}
+
+/// The clock of the server says what is due and how long leases last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_own_clock_jumps_by_hours_loses_doubles_and_hastens_nothing() {
+    let place = Place::new();
+    let store = place.open().await;
+    let own = Clock::manual(Clock::system().now());
+    let started: Arc<Mutex<Vec<(JobId, DateTime<Utc>)>>> = Arc::default();
+    let log = started.clone();
+    let handler = move |id: JobId| {
+        log.lock().unwrap().push((id, Clock::system().now()));
+        // Longer than a lease, which has to be extended meanwhile.
+        tokio::time::sleep(Duration::from_millis(2_500))
+    };
+    let runner = Runner::new(Arc::new(store.clone()), Router::new().route("greet", handler)).clock(own.clone());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let until = async { drop(stopped.await) };
+    let running = tokio::spawn(runner.concurrency(200).lease_for(Duration::from_secs(2)).run_until(until));
+    let (mut due, mut slowest) = (HashMap::new(), Duration::ZERO);
+    for hours in [6, -12, 6, -1, 1] {
+        own.set(own.now() + TimeDelta::hours(hours));
+        let (now, before) = (Clock::system().now(), started.lock().unwrap().len());
+        let jumped = Instant::now();
+        let mut jobs: Vec<NewJob> = (0..10).map(|n| job("greet", n)).collect();
+        for (n, job) in jobs.iter_mut().enumerate() {
+            // Half of them at once, and half of them later.
+            let later = TimeDelta::milliseconds(if n % 2 == 0 { 0 } else { 1_500 });
+            job.parts.scheduled_at = (n % 2 == 1).then_some(now + later);
+            due.insert(job.parts.id, now + later);
+        }
+        store.insert(jobs).await.unwrap();
+        while started.lock().unwrap().len() < before + 5 {
+            assert!(jumped.elapsed() < Duration::from_secs(10), "nothing is performed after a jump of {hours} h");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        slowest = slowest.max(jumped.elapsed());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let drained = async {
+        while store.counts(JobFilter::default()).await.unwrap().open() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), drained).await.expect("drained");
+    drop(stop);
+    assert_eq!(running.await.unwrap().unwrap().stale, 0);
+    let started = started.lock().unwrap();
+    assert_eq!((started.len(), count(&store, JobState::Completed).await), (due.len(), due.len() as u64));
+    for (id, at) in started.iter() {
+        // Both clocks are of this machine; the store keeps milliseconds.
+        assert!(*at + TimeDelta::milliseconds(2) >= due[id], "{id} started {} early", due[id] - *at);
+    }
+    println!("five jumps of the worker's clock: performing {slowest:?} after one, at worst");
 }

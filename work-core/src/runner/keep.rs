@@ -68,9 +68,12 @@ async fn keep(board: &Board) {
 }
 
 async fn extensions(board: &Board) {
+    let lease_for = board.settings.lease_for;
+    let mut wait = lease_for / 3;
     loop {
-        tokio::time::sleep(board.settings.lease_for / 3).await;
-        extend(board).await;
+        tokio::time::sleep(wait).await;
+        // There is little time left for another try.
+        wait = if extend(board).await { lease_for / 3 } else { lease_for / 10 };
     }
 }
 
@@ -90,19 +93,24 @@ async fn overdue(board: &Board) {
     }
 }
 
-async fn extend(board: &Board) {
+/// False if the store could not be asked.
+async fn extend(board: &Board) -> bool {
     let lease_for = board.settings.lease_for;
     let leases = board.held();
     if leases.is_empty() {
-        return;
+        return true;
     }
     let asked = Instant::now();
     // An answer that comes too late is no answer: what it would extend is given up first.
     match tokio::time::timeout(lease_for / 3, board.store.extend(leases.clone(), lease_for)).await {
-        Ok(Ok(still)) => board.extended(&leases, &still, asked),
+        Ok(Ok(still)) => {
+            board.extended(&leases, &still, asked);
+            return true;
+        }
         Ok(Err(error)) => tracing::warn!(%error, "leases could not be extended"),
         Err(_) => tracing::warn!("leases could not be extended: the store did not answer in time"),
     }
+    false
 }
 
 async fn rescue(board: &Board) {

@@ -121,6 +121,9 @@ impl Said {
     }
 
     fn line(&mut self, line: &str) {
+        // What a test says first stands behind its name.
+        let behind = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
+        let line = behind.map_or(line, |(_, said)| said);
         if line.starts_with("seed ") {
             self.seeds.push(line.to_owned());
         } else if line.contains("SKIPPED") || line.starts_with("skipped") {

@@ -12,7 +12,8 @@ impl<'h> Check<'h> {
                 self.violated(Invariant::Fences, Some(story.job), format!("fence {fence} was given twice"), lines);
             }
         }
-        let attempts: Vec<(&u64, &Attempt<'h>)> = story.attempts.iter().collect();
+        let attempts: Vec<(&u64, &Attempt<'h>)> =
+            story.attempts.iter().map(|(fence, attempt)| (fence, &**attempt)).collect();
         for pair in attempts.windows(2) {
             let (&[(before, one), (after, other)], true) = (pair, true) else { continue };
             self.rises(story, one, other);

@@ -5,7 +5,7 @@ use chrono::SubsecRound;
 use super::event::{End, What};
 use super::read::Line;
 use super::report::Invariant;
-use super::story::{Attempt, Check, Story};
+use super::story::{Check, Story};
 use crate::JobState;
 
 /// Attempts that may end without a report before a runner gives the job up, unless it is set otherwise.
@@ -24,7 +24,7 @@ impl<'h> Check<'h> {
     }
 
     fn origin(&mut self, story: &Story<'h>) {
-        let life = story.attempts.values().find_map(Attempt::first).or(story.kept);
+        let life = story.attempts.values().find_map(|attempt| attempt.first()).or(story.kept);
         let Some(life) = life else { return };
         if let (Some(no), None) = (story.kept_out, story.accepted) {
             let what = "is there, though the insert was answered with no";
@@ -119,7 +119,7 @@ impl<'h> Check<'h> {
 
     /// Then the store may have taken an end of which nothing is written.
     fn last_holder_was_killed(&self, story: &Story<'h>) -> bool {
-        let last = story.attempts.values().next_back().and_then(Attempt::first);
+        let last = story.attempts.values().next_back().and_then(|attempt| attempt.first());
         last.is_some_and(|last| self.fates.kill(last).is_some())
     }
 }

@@ -1,5 +1,5 @@
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use super::event::{Event, What};
@@ -38,10 +38,13 @@ impl History {
     pub fn read(files: impl IntoIterator<Item = impl AsRef<Path>>) -> io::Result<Self> {
         let mut history = Self::default();
         for (file, path) in files.into_iter().enumerate() {
-            let bytes = fs::read(path)?;
-            let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-            for (at, line) in lines.filter(|(_, line)| !line.is_empty()) {
-                history.line(file, at + 1, line);
+            // One line at a time: a long history is larger as text than what is kept of it.
+            let lines = BufReader::new(File::open(path)?).split(b'\n').enumerate();
+            for (at, line) in lines {
+                let line = line?;
+                if !line.is_empty() {
+                    history.line(file, at + 1, &line);
+                }
             }
         }
         history.lines.sort_by_key(|line| line.event.at);

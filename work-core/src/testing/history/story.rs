@@ -15,8 +15,8 @@ pub(super) struct Story<'h> {
     /// An answer to an insert that says it is not stored.
     pub(super) kept_out: Option<&'h Line>,
     pub(super) kept: Option<&'h Line>,
-    /// By fence.
-    pub(super) attempts: BTreeMap<u64, Attempt<'h>>,
+    /// By fence. Most jobs have one, and a map has room for several.
+    pub(super) attempts: BTreeMap<u64, Box<Attempt<'h>>>,
 }
 
 /// Everything under one lease.
