@@ -1,8 +1,12 @@
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, Error, NoTls, Statement};
 
@@ -44,6 +48,21 @@ impl Connector {
 pub(crate) struct Connected {
     pub(crate) client: Client,
     statements: Mutex<HashMap<String, Statement>>,
+    /// Tells its task that it is gone.
+    _held: oneshot::Sender<()>,
+}
+
+/// How long a connection that is given up may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Reads and writes as long as somebody uses the connection. By itself it would wait for every answer that is still to come:
+/// where these are lost, for good, and the server would keep its side too.
+async fn serve(connection: impl Future<Output = Result<(), Error>>, dropped: oneshot::Receiver<()>) {
+    let mut connection = pin!(connection);
+    // Its error is also that of every call that waits.
+    if let Either::Right(_) = select(connection.as_mut(), dropped).await {
+        drop(timeout(FAREWELL, connection).await);
+    }
 }
 
 impl Connected {
@@ -69,13 +88,11 @@ impl Manager for Connector {
 
     async fn create(&self) -> Result<Connected, Error> {
         let (client, connection) = self.config.connect(NoTls).await?;
-        tokio::spawn(async move {
-            // Its error is also that of every call that waits.
-            let _ = connection.await;
-        });
+        let (held, dropped) = oneshot::channel();
+        tokio::spawn(serve(connection, dropped));
         // Each statement of ours must see what was committed before it, whatever the default of the database is.
         client.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-        Ok(Connected { client, statements: Mutex::default() })
+        Ok(Connected { client, statements: Mutex::default(), _held: held })
     }
 
     async fn recycle(&self, connected: &mut Connected, _: &Metrics) -> RecycleResult<Error> {

@@ -121,6 +121,12 @@ async fn lose(caller: usize, direct: String, schema: String, left: Arc<AtomicUsi
         assert!(tries > 0 && answer.id() == next.parts.id, "after {tries} tries: {answer:?}");
         jobs.push(next.parts.id);
     }
+    // Those that nothing came from are given up, by both sides.
+    let since = Instant::now();
+    while swallow.open() > 1 {
+        assert!(since.elapsed() < Duration::from_secs(30), "{} connections are left", swallow.open());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     (jobs, swallow.swallowed())
 }
 

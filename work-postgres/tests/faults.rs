@@ -233,13 +233,15 @@ async fn a_server_that_does_not_flush_is_refused_unless_that_is_asked_for() {
     assert!(in_state(&store, JobState::Available).await.len() == 1);
 }
 
+type Start = (JobId, DateTime<Utc>);
+
 /// The clock of the server says what is due and how long leases last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_whose_own_clock_jumps_by_hours_loses_doubles_and_hastens_nothing() {
     let place = Place::new();
     let store = place.open().await;
     let own = Clock::manual(Clock::system().now());
-    let started: Arc<Mutex<Vec<(JobId, DateTime<Utc>)>>> = Arc::default();
+    let started: Arc<Mutex<Vec<Start>>> = Arc::default();
     let log = started.clone();
     let handler = move |id: JobId| {
         log.lock().unwrap().push((id, Clock::system().now()));
@@ -278,9 +280,9 @@ async fn a_worker_whose_own_clock_jumps_by_hours_loses_doubles_and_hastens_nothi
     tokio::time::timeout(Duration::from_secs(30), drained).await.expect("drained");
     drop(stop);
     assert_eq!(running.await.unwrap().unwrap().stale, 0);
-    let started = started.lock().unwrap();
+    let started = started.lock().unwrap().clone();
     assert_eq!((started.len(), count(&store, JobState::Completed).await), (due.len(), due.len() as u64));
-    for (id, at) in started.iter() {
+    for (id, at) in &started {
         // Both clocks are of this machine; the store keeps milliseconds.
         assert!(*at + TimeDelta::milliseconds(2) >= due[id], "{id} started {} early", due[id] - *at);
     }

@@ -25,6 +25,7 @@ struct State {
     /// What is to become of the next one; 0 is nothing.
     armed: AtomicU8,
     swallowed: AtomicUsize,
+    open: AtomicUsize,
 }
 
 /// Ends with the runtime.
@@ -37,12 +38,17 @@ impl Swallow {
     pub(crate) async fn start(server: String, mark: &'static str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state =
-            Arc::new(State { mark: mark.as_bytes(), armed: AtomicU8::default(), swallowed: AtomicUsize::default() });
+        let [swallowed, open] = [AtomicUsize::default(), AtomicUsize::default()];
+        let state = Arc::new(State { mark: mark.as_bytes(), armed: AtomicU8::default(), swallowed, open });
         let shared = state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(client, server.clone(), shared.clone()));
+                let (server, shared) = (server.clone(), shared.clone());
+                shared.open.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    pass(client, server, shared.clone()).await;
+                    shared.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Self { address, state }
@@ -62,12 +68,18 @@ impl Swallow {
         self.state.armed.load(Ordering::SeqCst) != 0
     }
 
+    /// How many connections there are.
+    pub(crate) fn open(&self) -> usize {
+        self.state.open.load(Ordering::SeqCst)
+    }
+
     /// How many answers were taken. The server has done what was asked, each time.
     pub(crate) fn swallowed(&self) -> usize {
         self.state.swallowed.load(Ordering::SeqCst)
     }
 }
 
+/// Until either side ends.
 async fn pass(mut client: TcpStream, server: String, state: Arc<State>) {
     let Ok(mut server) = TcpStream::connect(&server).await else { return };
     let (mut asked, mut said) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
