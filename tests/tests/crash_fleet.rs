@@ -124,7 +124,11 @@ impl Run {
         let mut members: Vec<Member> = (0..PROCESSES).map(|_| self.crew.start()).collect();
         for n in 1..=self.kills {
             let share = (self.jobs * n / self.kills).saturating_sub(mix.made());
-            mix.perform(&producer, share).await.unwrap();
+            while let Err(error) = mix.perform(&producer, share).await {
+                // What was refused is made anew: the history knows which jobs these were.
+                println!("not performed: {error}");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
             tokio::time::sleep(self.chance.between(SOONEST, LATEST)).await;
             self.until(store, BACKLOG, LONG).await;
             let victim = self.chance.below(PROCESSES as u64) as usize;
@@ -152,7 +156,8 @@ impl Run {
         let start = Instant::now();
         loop {
             let asked = Instant::now();
-            let open = store.counts(JobFilter::all()).await.unwrap().open();
+            // A busy store is asked again.
+            let open = store.counts(JobFilter::all()).await.map_or(u64::MAX, |counts| counts.open());
             if open <= left {
                 return;
             }

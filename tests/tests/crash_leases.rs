@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -114,6 +114,7 @@ async fn a_process_that_stops_is_gone_in_time_and_its_jobs_start_elsewhere(dir: 
     });
     let Worst { gone, elsewhere } = *worst.lock().unwrap();
     println!("{rounds} rounds: gone after {gone:.1?} at most, started elsewhere {elsewhere} after that at most");
+    println!("meanwhile this machine was {:.1?} late, all in all", Lateness::all());
 }
 
 /// The longest that anything took.
@@ -162,26 +163,60 @@ async fn stop(scene: &Scene, running: Member) -> (Member, Worst) {
     let successor = scene.crew.start();
     // It looks for jobs by now.
     sleep(Duration::from_millis(300)).await;
+    let busy = Lateness::of_this_machine();
     let (said, took) = running.stop();
     let gone = work_core::Clock::system().now();
-    assert!(took <= GONE, "gone after {took:?}");
+    assert!(took <= GONE + busy.so_far(), "gone after {took:?}, on a machine that was {:?} late", busy.so_far());
     assert_eq!(sorted(said.interrupted), sorted(interrupted.to_vec()));
-    // That which only ignores was dropped where it waits for its thread.
-    assert_eq!(sorted(said.left), sorted(blocks.to_vec()));
+    // That which only ignores is dropped where it waits for its thread, as soon as the machine comes to it.
+    assert!(blocks.iter().all(|job| said.left.contains(job)), "{:?} of {blocks:?}", said.left);
+    assert!(said.left.iter().all(|job| *job == ignores || blocks.contains(job)), "{:?}", said.left);
 
     scene.until(|history| all.iter().all(|job| ended(history, *job))).await;
+    let late = chrono::TimeDelta::from_std(busy.so_far()).unwrap();
     let (history, mut elsewhere) = (scene.crew.history(), chrono::TimeDelta::MIN);
     for job in interrupted {
         let starts = started(&history, job);
         assert_eq!(starts.iter().map(|(_, attempt, _)| *attempt).collect::<Vec<_>>(), [1, 1], "{job}");
         let (by, _, at) = starts[1];
-        assert!(by != pid && at - gone <= ELSEWHERE, "{job} started {} after the end", at - gone);
+        assert!(by != pid && at - gone <= ELSEWHERE + late, "{job} started {} after the end, {late} late", at - gone);
         elsewhere = elsewhere.max(at - gone);
     }
     for job in [quick, slow] {
         assert_eq!(started(&history, job).len(), 1, "{job}");
     }
     (successor, Worst { gone: took, elsewhere })
+}
+
+/// How much later than asked for this machine wakes whoever sleeps, all in all: it may be busy with other things, and a promise
+/// in seconds is one of a machine that is not. Hardly anything on one that is idle.
+struct Lateness(Duration);
+
+impl Lateness {
+    fn of_this_machine() -> Self {
+        Self(Self::all())
+    }
+
+    fn so_far(&self) -> Duration {
+        Self::all() - self.0
+    }
+
+    fn all() -> Duration {
+        static MICROS: AtomicU64 = AtomicU64::new(0);
+        static WATCH: Once = Once::new();
+        const NAP: Duration = Duration::from_millis(10);
+        WATCH.call_once(|| {
+            std::thread::spawn(|| {
+                loop {
+                    let before = Instant::now();
+                    std::thread::sleep(NAP);
+                    let late = before.elapsed().saturating_sub(NAP);
+                    MICROS.fetch_add(late.as_micros() as u64, Ordering::Relaxed);
+                }
+            });
+        });
+        Duration::from_micros(MICROS.load(Ordering::Relaxed))
+    }
 }
 
 /// A store, and worker processes at it.
