@@ -97,6 +97,7 @@ impl Store for Absent {
         Extend extend(leases: Vec<LeaseKey>, lease_for: Duration) -> Vec<LeaseKey>;
         Other settle(done: Vec<Settle>) -> Vec<Settled>;
         Other completed(leases: Vec<LeaseKey>) -> Vec<LeaseKey>;
+        Other take_back(worker: String, held: Vec<LeaseKey>) -> u64;
         Rescue rescue(limit: usize, max_crashes: u32) -> Rescued;
         Other cancel(ids: Vec<JobId>) -> Vec<CancelOutcome>;
         Other stop_requests() -> Vec<LeaseKey>;
