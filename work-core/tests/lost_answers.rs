@@ -103,7 +103,10 @@ async fn a_job_whose_lease_was_answered_to_nobody_runs_soon_and_has_not_crashed(
     inner.insert(vec![job]).await.expect("insert");
     let ran = Arc::new(tokio::sync::Notify::new());
     let tell = ran.clone();
-    let handler = move || std::future::ready(tell.notify_one());
+    let handler = move || {
+        tell.notify_one();
+        std::future::ready(())
+    };
     let runner = Runner::new(Arc::new(Deaf(inner.clone(), AtomicUsize::new(5))), Router::new().route("tell", handler));
     let soon = async { tokio::time::timeout(Duration::from_secs(20), ran.notified()).await.expect("it runs") };
     runner.run_until(soon).await.expect("valid");
