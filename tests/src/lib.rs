@@ -4,6 +4,7 @@ mod chance;
 pub mod fleet;
 mod place;
 mod power;
+pub mod script;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

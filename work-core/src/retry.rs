@@ -173,6 +173,20 @@ mod tests {
         assert_eq!(decide(&Outcome::discard("no"), 1), Settlement::Discard);
     }
 
+    #[test]
+    fn ten_thousand_jobs_that_failed_in_one_moment_come_back_evenly_spread() {
+        for backoff in [Backoff::default(), Backoff::exponential(Duration::from_secs(10), 2.0)] {
+            let exact = backoff.clone().jitter(0.0).delay(3).as_secs_f64();
+            // Each tenth of the time from 10 % before to 10 % after.
+            let mut tenths = [0_u32; 10];
+            for _ in 0..10_000 {
+                let share = (backoff.delay(3).as_secs_f64() / exact - 0.9) / 0.2;
+                tenths[((share * 10.0) as usize).min(9)] += 1;
+            }
+            assert!(tenths.iter().all(|jobs| (800..1_200).contains(jobs)), "{tenths:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_delay_is_never_over_the_cap_and_the_default_is_the_fourth_power(attempt in 0_u32..u32::MAX) {

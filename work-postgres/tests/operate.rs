@@ -123,3 +123,32 @@ async fn a_full_disk_is_told_as_such() {
     assert!(error.is_full() && !error.is_unknown(), "{error:?}");
     assert_eq!(store.counts(JobFilter::all()).await.unwrap().of(JobState::Available), 0);
 }
+
+/// The server believes that it is an hour earlier, or later, than it is where the worker runs.
+#[tokio::test]
+async fn leases_are_counted_and_judged_by_the_clock_of_the_server() {
+    for hours in [-1, 1] {
+        let place = Place::new();
+        let other = place.other().await;
+        let clock = format!("clock_{}", place.schema);
+        let shift = async |seconds: i64| {
+            let now = format!("pg_catalog.clock_timestamp() + interval '{seconds} s'");
+            let function = format!("{clock}.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$SELECT {now}$$");
+            other.run(&format!("CREATE OR REPLACE FUNCTION {function}")).await.unwrap();
+        };
+        other.run(&format!("CREATE SCHEMA {clock}")).await.unwrap();
+        shift(hours * 3600).await;
+        let sign = if place.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{sign}options=-csearch_path%3D{clock},pg_catalog", place.url);
+        let store = Place { schema: place.schema.clone(), url }.open().await;
+        store.insert(vec![job("greet", 1)]).await.unwrap();
+        let leased = lease(&store, 1).await.jobs.pop().expect("it is due at once");
+        let until = (leased.until - Clock::system().now()).num_seconds() - hours * 3600;
+        assert!((20..=31).contains(&until), "{hours} h: the lease ends {until} s after the server's now");
+        assert_eq!(store.rescue(10, 3).await.unwrap().available, 0, "{hours} h: it holds");
+        shift(hours * 3600 + 31).await;
+        assert_eq!(store.rescue(10, 3).await.unwrap().available, 1, "{hours} h: it has ended");
+        assert_eq!(lease(&store, 1).await.jobs.len(), 1);
+        other.run(&format!("DROP SCHEMA {clock} CASCADE")).await.unwrap();
+    }
+}

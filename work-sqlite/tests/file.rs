@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
+use std::future::poll_fn;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::task::Poll;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
-use work_core::store::{Inspect, JobFilter, Leased, Order, Settle, Settled, Settlement, Store, Want};
+use work_core::store::{Inserted, Inspect, JobFilter, Leased, NewJob, Order, Settle, Settled, Settlement, Store, Want};
 use work_core::{DEFAULT_MAX_ARGS, Job, JobState, Status};
 use work_sqlite::{Durability, OpenError, SqliteStore};
 
@@ -245,4 +247,27 @@ async fn a_locked_database_refuses_after_a_while_and_works_again_when_it_is_free
     other.execute_batch("ROLLBACK").unwrap();
     store.insert(vec![big()]).await.unwrap();
     assert_eq!(store.counts(JobFilter::default()).await.unwrap().total(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_insert_is_whole_or_nothing_and_harms_nobody() {
+    let place = Place::new();
+    let store = place.open().await;
+    let job = |n: usize| Job::new("greet", n).into_stored(DEFAULT_MAX_ARGS).unwrap();
+    let batches: Vec<Vec<NewJob>> = (0..30).map(|n| (0..10).map(|_| job(n)).collect()).collect();
+    for (polls, batch) in batches.iter().enumerate() {
+        let mut insert = store.insert(batch.clone());
+        for _ in 0..polls {
+            if poll_fn(|cx| Poll::Ready(insert.as_mut().poll(cx).is_ready())).await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_micros(50)).await;
+        }
+    }
+    for batch in batches {
+        let answers = store.insert(batch).await.unwrap();
+        let new = answers.iter().filter(|answer| matches!(answer, Inserted::New(_))).count();
+        assert!(new == 0 || new == 10, "{answers:?}");
+    }
+    assert_eq!(store.counts(JobFilter::default()).await.unwrap().total(), 300);
 }

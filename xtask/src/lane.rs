@@ -1,7 +1,7 @@
 use std::fmt;
 use std::process::Command;
 
-use crate::{browser, examples, packages, postgres, tools};
+use crate::{browser, examples, packages, planted, postgres, tools};
 
 /// One kind of check: a line of the table.
 pub(crate) struct Lane {
@@ -30,6 +30,7 @@ impl fmt::Display for Outcome {
 /// In the order they run: the cheap ones first.
 pub(crate) const LANES: &[Lane] = &[
     Lane { name: "fmt", about: "the layout is rustfmt's", run: || cargo("fmt --all --check") },
+    Lane { name: "planted", about: "bugs that tests must find fit into the sources as they are", run: planted::check },
     Lane {
         name: "clippy",
         about: "no warning in any target",

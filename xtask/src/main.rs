@@ -5,6 +5,7 @@ mod examples;
 mod faults;
 mod lane;
 mod packages;
+mod planted;
 mod postgres;
 mod server;
 mod tools;
@@ -22,7 +23,8 @@ cargo xtask test --list              name the lanes
 cargo xtask bench [NAME...] [--json] print speed as ratios to a raw limit, see work-bench
 cargo xtask faults [--full] [--only NAME...] [--again] [--release]
                                      break processes, disks, networks and servers, group by group; what has passed is
-                                     not repeated; target/faults/report.md says what came of it; --list names the groups";
+                                     not repeated; target/faults/report.md says what came of it; --list names the groups
+cargo xtask planted [NAME...]        plant every bug of xtask/planted, or these, and see that a test finds it";
 
 fn main() -> ExitCode {
     // Every path below is relative to the root of the repository. Cargo says at run time where that is: `env!` would keep
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "test" => test(rest),
         Some((command, rest)) if command == "bench" => bench(rest),
         Some((command, rest)) if command == "faults" => faults::faults(rest),
+        Some((command, rest)) if command == "planted" => planted::command(rest),
         Some((command, _)) if !matches!(command.as_str(), "help" | "--help" | "-h") => {
             eprintln!("unknown command {command:?}\n{HELP}");
             ExitCode::from(2)

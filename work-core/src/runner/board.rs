@@ -54,6 +54,9 @@ struct Held {
 pub(super) enum Ending {
     /// Somebody cancelled the job, or its lease passed to someone else: the store knows which.
     Lost,
+    /// Its lease is about to end and could not be extended: the job goes back, with its attempt, if it still can. Nobody wanted
+    /// it to be cancelled.
+    Overdue,
     /// The runner stops: the job goes back, with its attempt.
     Shutdown,
 }
@@ -239,7 +242,7 @@ impl Board {
     /// Tells executions to stop whose lease ends within `margin` and could not be extended.
     pub(super) fn stop_overdue(&self, margin: Duration) {
         let limit = Instant::now() + margin;
-        lock(&self.held).values_mut().filter(|held| held.until <= limit).for_each(|held| held.stop(Ending::Lost));
+        lock(&self.held).values_mut().filter(|held| held.until <= limit).for_each(|held| held.stop(Ending::Overdue));
     }
 
     /// Tells everything to stop that has not ended, since the runner stops.

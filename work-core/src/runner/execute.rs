@@ -131,7 +131,7 @@ impl Execute for Leases {
         }
         let ending = if context.is_cancelled() { self.board.ending(key) } else { None };
         // A job that ended well while it was told to stop has ended well.
-        if ending == Some(Ending::Shutdown) && !outcome.status().is_complete() {
+        if matches!(ending, Some(Ending::Shutdown | Ending::Overdue)) && !outcome.status().is_complete() {
             self.board.release(key, context);
             return;
         }

@@ -48,6 +48,18 @@ async fn rows_that_were_rolled_back_or_are_not_committed_are_not_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_comes_late_with_a_small_id_is_not_passed_over() {
+    let (place, seen) = (Place::new(TABLE).await, Seen::default());
+    relay(place.outbox(), &receiver(&seen, |_| 200)).await;
+    place.run("INSERT INTO work.outbox(id) OVERRIDING SYSTEM VALUE VALUES (1000), (2000)").await;
+    place.until_pending(0).await;
+    // As of a transaction that has begun before and is committed after the others.
+    place.run("INSERT INTO work.outbox(id) OVERRIDING SYSTEM VALUE VALUES (5), (1500)").await;
+    place.until_pending(0).await;
+    assert_eq!(ids(&seen).len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statuses_decide_between_published_again_and_dead() {
     for (code, fate) in [
         (204, "published"),
