@@ -1,6 +1,7 @@
 //! Twenty jobs of all sorts in a process of its own, to be killed at each of its system calls, and what is done after that.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +11,11 @@ use work_core::{
     Backoff, Chain, Clock, Context, DEFAULT_MAX_ARGS, Job, JobId, Outcome, QueueWorker, RetryPolicy, Router, State,
     Status, Unique, Worker,
 };
+use work_postgres::{PostgresStore, PostgresStoreBuilder};
+use work_sqlite::SqliteStore;
 
-use crate::fleet::At;
-
-/// How soon what a killed process held is taken back.
-const LEASE: Duration = Duration::from_millis(600);
+/// Longer than the process lives, however slow it is while it is traced.
+const LEASE: Duration = Duration::from_secs(20);
 
 /// The queue of a job that no runner performs, unless the process dies with it.
 const BY_HAND: &str = "by-hand";
@@ -29,9 +30,51 @@ const DRAIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Orders {
     /// The store. Its tables are there.
-    pub at: At,
+    pub place: Place,
     /// Where the history is written.
     pub history: PathBuf,
+}
+
+/// Where the store is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Place {
+    /// In a file.
+    Sqlite(PathBuf),
+    /// On a server, in a schema.
+    Postgres {
+        /// The server.
+        url: String,
+        /// The schema.
+        schema: String,
+    },
+}
+
+impl Place {
+    /// A new schema on the server for tests; nothing if there is none.
+    #[must_use]
+    pub fn postgres() -> Option<Self> {
+        let url = std::env::var("WORK_TEST_POSTGRES").ok()?;
+        Some(Self::Postgres { url, schema: format!("s_{}", JobId::new().as_uuid().simple()) })
+    }
+
+    /// Opens it, with a clock of its own if one is given.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be opened.
+    pub async fn open(&self, clock: Option<Clock>) -> Arc<dyn Inspect> {
+        match self {
+            Self::Sqlite(path) => {
+                let builder = SqliteStore::builder(path).clock(clock.unwrap_or_default());
+                Arc::new(builder.open().await.expect("a store"))
+            }
+            Self::Postgres { url, schema } => {
+                let builder = PostgresStore::builder(url).schema(schema).pool_size(4);
+                let builder = clock.into_iter().fold(builder, PostgresStoreBuilder::clock);
+                Arc::new(builder.connect().await.expect("a store"))
+            }
+        }
+    }
 }
 
 /// The process: makes the jobs, performs them, and ends.
@@ -65,6 +108,7 @@ impl Orders {
 
     /// Performs in this process whatever the other one has left, and checks what both have written down.
     pub async fn finish(&self, recorder: &Recorder) -> Report {
+        self.rescue().await;
         let worker = self.worker(recorder).await;
         let later = JobFilter::all().queue(LATER);
         worker.store().change_all(Change::Cancel, later, 10).await.expect("cancelled");
@@ -79,6 +123,12 @@ impl Orders {
         self.history().check()
     }
 
+    /// Takes back what the other process held, by a clock that is ahead: nobody has to wait until its leases have ended.
+    async fn rescue(&self) {
+        let ahead = Clock::manual(Clock::system().now() + LEASE * 2);
+        self.place.open(Some(ahead)).await.rescue(1_000, 3).await.expect("taken back");
+    }
+
     /// What was written down so far.
     #[must_use]
     pub fn history(&self) -> History {
@@ -86,7 +136,7 @@ impl Orders {
     }
 
     async fn worker(&self, recorder: &Recorder) -> QueueWorker {
-        let store = RecordedStore::new(self.at.open().await.expect("a store"), recorder.clone());
+        let store = RecordedStore::new(self.place.open(None).await, recorder.clone());
         let retry = RetryPolicy::default().backoff(Backoff::constant(Duration::from_millis(20)));
         let worker = QueueWorker::builder(store, router(recorder.clone())).concurrency(4).lease_for(LEASE).retry(retry);
         worker.queues(["default", BY_HAND]).build().expect("settings")
@@ -137,7 +187,11 @@ async fn make(worker: &QueueWorker) {
 async fn drain(worker: &QueueWorker) {
     let drained = async {
         let drained = tokio::time::timeout(DRAIN, async {
-            while worker.store().counts(JobFilter::all()).await.expect("counts").open() > 0 {
+            // Twice in a row, so that what comes too late to what it follows is seen as that.
+            let mut quiet = 0;
+            while quiet < 2 {
+                let open = worker.store().counts(JobFilter::all()).await.expect("counts").open();
+                quiet = if open == 0 { quiet + 1 } else { 0 };
                 tokio::time::sleep(Duration::from_millis(15)).await;
             }
         });

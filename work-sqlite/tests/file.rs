@@ -249,6 +249,23 @@ async fn a_locked_database_refuses_after_a_while_and_works_again_when_it_is_free
     assert_eq!(store.counts(JobFilter::default()).await.unwrap().total(), 2);
 }
 
+/// One that begins to read, and wants to write only then, would be refused at once, whatever the timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_reads_before_it_writes_waits_for_another_writer() {
+    let place = Place::new();
+    let store = place.open().await;
+    place.sql("INSERT INTO jobs(kind) VALUES ('greet')");
+    let other = Connection::open(place.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; INSERT INTO jobs(kind) VALUES ('greet')").unwrap();
+    let leasing = tokio::spawn({
+        let store = store.clone();
+        async move { lease(&store, 10).await.jobs.len() }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(leasing.await.unwrap(), 2, "what was committed meanwhile is seen");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_insert_is_whole_or_nothing_and_harms_nobody() {
     let place = Place::new();

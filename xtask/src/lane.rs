@@ -82,6 +82,9 @@ fn test() -> Outcome {
 }
 
 fn crash() -> Outcome {
+    if let Err(why) = tools::strace() {
+        println!("no process will be killed at its system calls: {why}");
+    }
     // One after the other: each of them keeps a machine busy.
     let line = if tools::has("cargo-nextest") {
         "nextest run -p work-tests -p work-workflow --all-features --no-capture --no-fail-fast -E binary(/^crash/)"

@@ -32,6 +32,20 @@ pub(crate) fn promtool() -> Result<PathBuf, String> {
     Ok(program)
 }
 
+/// Sees that there is strace; only root may install it, where apt is.
+pub(crate) fn strace() -> Result<(), String> {
+    let apt = |line: &str| {
+        let mut command = Command::new("apt-get");
+        command.args(line.split(' ')).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let install = "install -y -qq --no-install-recommends strace";
+    if has("strace") || (apt("update -qq") && apt(install) && has("strace")) {
+        return Ok(());
+    }
+    Err("strace is not here, and could not be installed by apt-get".into())
+}
+
 /// Where cargo-deny is; it is built into the target directory if it is nowhere.
 pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     if has("cargo-deny") {

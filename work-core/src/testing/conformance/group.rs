@@ -107,6 +107,36 @@ pub async fn a_callback_runs_once_when_all_have_ended(make: &impl MakeStore) {
     at_work.stop().await;
 }
 
+/// An attempt that did not go well is no end, however long the next one is away.
+pub async fn a_callback_waits_for_the_retries_of_a_member(make: &impl MakeStore) {
+    let (store, clock) = super::store(make).await;
+    let log = Log::default();
+    let in_an_hour = RetryPolicy::default().backoff(Backoff::constant(seconds(3600)));
+    let worker = QueueWorker::builder(store.clone(), router(&log)).retry(in_an_hour).clock(clock.clone());
+    let worker = worker.build().expect("valid settings");
+    let group = Group::new([job(1), job(2)]).then(Job::new("callback", ()));
+    let handle = worker.perform_group(group).await.expect("accepted");
+    let (stop, member) = (CancellationToken::new(), handle.members()[1]);
+    let running = tokio::spawn(worker.clone().run_until(stop.clone().cancelled_owned()));
+    becomes(async || {
+        let member = get(&*store, member).await;
+        (member.state, member.attempt) == (JobState::Available, 1)
+    })
+    .await;
+    for _ in 0..40 {
+        clock.advance(seconds(5));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(log.lock().expect("log").is_empty(), "one of them is to run again");
+    clock.advance(seconds(3600));
+    let ended = tokio::time::timeout(seconds(60), handle.ended()).await.expect("in time").expect("ended");
+    assert_eq!((ended.total, ended.completed), (2, 2));
+    nothing_is_open(&*store).await;
+    assert_eq!(*log.lock().expect("log"), [ended]);
+    stop.cancel();
+    running.await.expect("no panic").expect("valid settings");
+}
+
 /// And one without a callback just ends.
 pub async fn the_callback_of_an_empty_group_runs_at_once(make: &impl MakeStore) {
     let (store, clock) = super::store(make).await;

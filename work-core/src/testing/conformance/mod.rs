@@ -159,6 +159,7 @@ macro_rules! conformance {
             ]
             group: [
                 a_callback_runs_once_when_all_have_ended,
+                a_callback_waits_for_the_retries_of_a_member,
                 the_callback_of_an_empty_group_runs_at_once,
                 a_group_is_accepted_whole_or_not_at_all,
                 a_group_outlives_the_crashes_of_its_workers,
