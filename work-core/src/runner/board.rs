@@ -184,8 +184,8 @@ impl Board {
         }
     }
 
-    /// The leases that are to be extended. That of a job which is told to stop since the runner stops is still ours, until the
-    /// job is given back: if it lapsed before, that would count as a crash. A row that a handler has locked in its own
+    /// The leases that are to be extended. That of a job which is told to stop since the runner stops, or since it is overdue, is
+    /// still ours until the job is given back: if it lapsed before, that would count as a crash. A row that a handler has locked in its own
     /// transaction would hold up all others.
     pub(super) fn held(&self) -> Vec<LeaseKey> {
         let extended = |held: &&Held| held.ending != Some(Ending::Lost) && !held.context.is_completing();
