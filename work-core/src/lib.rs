@@ -67,7 +67,8 @@ pub use store::Store;
 pub use timings::JobTimings;
 pub use unique::{MAX_UNIQUE_KEY, OnConflict, Unique, UniqueScope};
 pub use worker::{
-    LocalCounts, LocalWorker, LocalWorkerBuilder, QueueWorker, QueueWorkerBuilder, Recurring, Rescued, Stopped, Worker,
+    LocalCounts, LocalWorker, LocalWorkerBuilder, OverflowCounts, OverflowWorker, OverflowWorkerBuilder, QueueWorker,
+    QueueWorkerBuilder, Recurring, Rescued, Stopped, Worker,
 };
 
 /// Makes a function a job, see `work_macros`.

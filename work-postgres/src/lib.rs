@@ -22,6 +22,7 @@ mod operate;
 pub mod outbox;
 mod prune;
 mod queues;
+mod rates;
 mod row;
 mod schedules;
 mod search;

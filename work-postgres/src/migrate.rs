@@ -5,11 +5,16 @@ use crate::open::Durability;
 use crate::sql::Schema;
 
 /// The schema, one step for each version. A step that was released is never edited.
-const STEPS: &[&str] =
-    &[include_str!("sql/1_jobs.sql"), include_str!("sql/2_operate.sql"), include_str!("sql/3_queues.sql")];
+const STEPS: &[&str] = &[
+    include_str!("sql/1_jobs.sql"),
+    include_str!("sql/2_operate.sql"),
+    include_str!("sql/3_queues.sql"),
+    include_str!("sql/4_rates.sql"),
+];
 
 /// What is replaced after every step: functions and the view, which hold nothing.
 const FUNCTIONS: &str = concat!(
+    include_str!("sql/functions/rates.sql"),
     include_str!("sql/functions/run.sql"),
     include_str!("sql/functions/insert.sql"),
     include_str!("sql/functions/operate.sql")

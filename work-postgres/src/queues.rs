@@ -10,6 +10,7 @@ use work_core::{JobState, Queue};
 
 use crate::call::{Param, Session};
 use crate::instant::Instant;
+use crate::rates;
 use crate::row::text;
 use crate::workers::workers;
 
@@ -27,6 +28,22 @@ pub(crate) fn resume<'c>(session: &'c Session, queue: &'c Queue) -> BoxFuture<'c
     Box::pin(async move {
         let params: [Param<'_>; 1] = [(&&*text(queue.as_str()), Type::TEXT)];
         Ok(!session.query(&session.shared.sql.resume, &params).await?.is_empty())
+    })
+}
+
+/// Answers whether it was not kept before.
+pub(crate) fn keep<'c>(session: &'c Session, prefix: &'c Queue) -> BoxFuture<'c, Result<bool, Error>> {
+    Box::pin(async move {
+        let params: [Param<'_>; 1] = [(&prefix.as_str(), Type::TEXT)];
+        Ok(!session.query(&session.shared.sql.keep, &params).await?.is_empty())
+    })
+}
+
+/// Answers whether it was kept.
+pub(crate) fn release<'c>(session: &'c Session, prefix: &'c Queue) -> BoxFuture<'c, Result<bool, Error>> {
+    Box::pin(async move {
+        let params: [Param<'_>; 1] = [(&&*text(prefix.as_str()), Type::TEXT)];
+        Ok(!session.query(&session.shared.sql.release, &params).await?.is_empty())
     })
 }
 
@@ -104,6 +121,9 @@ pub(crate) fn queues<'c>(session: &'c Session, (): &'c ()) -> BoxFuture<'c, Resu
             if state == JobState::Available {
                 info.oldest_ready_for = at.and_then(|at| (now - at).to_std().ok());
             }
+        }
+        for (queue, rate) in rates::all(session).await? {
+            info(&mut queues, queue).rate = Some(rate);
         }
         Ok(queues.into_values().collect())
     })

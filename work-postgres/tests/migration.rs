@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use support::{Place, complete, job, lease};
 use work_core::JobState;
+use work_core::limit::Rate;
 use work_core::store::{Inspect, JobFilter, Order, Settled, Store};
 use work_postgres::PostgresStore;
 
@@ -52,6 +55,32 @@ async fn jobs_of_the_first_version_go_on_in_the_second() {
     assert_eq!(settled, [Settled::Done; 2]);
     assert!(store.retry(page.jobs[3].job.parts.id).await.unwrap());
     assert_eq!(place.other().await.number("SELECT version FROM work.work_schema").await, PostgresStore::SCHEMA_VERSION);
+}
+
+/// As the second and the third version left it, with a limit in the third.
+#[tokio::test]
+async fn jobs_of_later_versions_go_on_and_their_limits_stand() {
+    let steps = [FIRST, include_str!("../src/sql/2_operate.sql"), include_str!("../src/sql/3_queues.sql")];
+    for version in 2..=steps.len() {
+        let place = Place::new();
+        let other = place.other().await;
+        let table = format!(
+            "CREATE TABLE work.work_schema (version bigint NOT NULL); INSERT INTO work.work_schema VALUES ({version});"
+        );
+        let sql = steps[..version].concat();
+        other.run(&format!("CREATE SCHEMA {};{table}{sql}", place.schema)).await.unwrap();
+        other.run("INSERT INTO work.jobs (kind, args) VALUES ('a', '1'), ('b', '2'), ('c', '3')").await.unwrap();
+        if version == 3 {
+            other.run("INSERT INTO work.limits VALUES ('default', 2)").await.unwrap();
+        }
+        let store = place.open().await;
+        let rate = Rate::sliding_window(1, Duration::from_secs(3_600)).unwrap();
+        assert_eq!(store.declare_rate("default".into(), rate.clone()).await.unwrap(), rate);
+        assert_eq!(lease(&store, 9).await.jobs.len(), 1, "version {version}");
+        store.rate_queue("default".into(), None).await.unwrap();
+        let rest = if version == 3 { 1 } else { 2 };
+        assert_eq!(lease(&store, 9).await.jobs.len(), rest, "version {version}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use work_core::{DEFAULT_MAX_ATTEMPTS, Queue, Status};
 
 use crate::after::NEVER;
 use crate::queues::{any_limits, is_paused, room};
+use crate::rates::{Permits, any_rates};
 use crate::row::{self, BadRow, COLUMNS, Stored, WIDTH, instant};
 use crate::settle::give_up;
 use crate::store::Shared;
@@ -52,20 +53,27 @@ pub(crate) fn lease(connection: &Connection, shared: &Shared, want: &Want) -> ru
     let (due, take) = (connection.prepare_cached(&due_sql())?, connection.prepare_cached(TAKE)?);
     let mut leasing = Leasing { connection, shared, want, now, due, take };
     let mut leased = Leased::default();
-    let any_limits = any_limits(connection)?;
+    let (any_limits, any_rates) = (any_limits(connection)?, any_rates(connection)?);
+    let permits_of = |queue: &Queue| if any_rates { Permits::of(connection, queue, now) } else { Ok(None) };
     let room_of = |queue: &Queue| if any_limits { room(connection, queue) } else { Ok(usize::MAX) };
     let mut open = Vec::with_capacity(want.queues.len());
     for (queue, at_most) in want.turns() {
         if !is_paused(connection, queue)? {
-            leasing.queue(queue, at_most.min(room_of(queue)?), &mut leased)?;
+            let (permits, first) = (permits_of(queue)?, leased.jobs.len());
+            let room = room_of(queue)?.min(permits.as_ref().map_or(usize::MAX, Permits::room));
+            leasing.queue(queue, at_most.min(room), &mut leased)?;
             open.push(queue);
+            if let Some(permits) = permits {
+                permits.take(connection, leased.jobs.len() - first)?;
+            }
         }
     }
     if leased.jobs.len() < want.limit {
         let mut next = None;
         for queue in open {
             if room_of(queue)? > 0 {
-                next = earlier(next, first_due(connection, queue)?);
+                let permit = permits_of(queue)?.and_then(|permits| permits.next());
+                next = earlier(next, first_due(connection, queue)?.map(|at| at.max(permit.unwrap_or(at))));
             }
         }
         leased.next_due_in = next.map(|at| Duration::from_millis(u64::try_from(at.saturating_sub(now)).unwrap_or(0)));

@@ -19,6 +19,7 @@ pub mod outbox;
 mod plans;
 mod prune;
 mod queues;
+mod rates;
 mod row;
 mod schedules;
 mod search;

@@ -5,8 +5,12 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use crate::error::OpenError;
 
 /// The schema, one step for each version. A step that was released is never edited.
-const STEPS: &[&str] =
-    &[include_str!("sql/1_jobs.sql"), include_str!("sql/2_operate.sql"), include_str!("sql/3_queues.sql")];
+const STEPS: &[&str] = &[
+    include_str!("sql/1_jobs.sql"),
+    include_str!("sql/2_operate.sql"),
+    include_str!("sql/3_queues.sql"),
+    include_str!("sql/4_rates.sql"),
+];
 
 /// The newest version that this program knows.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;

@@ -15,8 +15,10 @@ const ROWS: i64 = 10_000;
 /// So many rows in a row that are too young to be forgotten say that those behind them are, too.
 const YOUNG: usize = 1_000;
 
-const READ: &str = "SELECT seq, state, finished_at, created_at FROM jobs NOT INDEXED WHERE seq > ?1
+const READ: &str = "SELECT seq, state, finished_at, created_at, queue FROM jobs NOT INDEXED WHERE seq > ?1
     ORDER BY seq LIMIT ?2";
+
+const KEPT: &str = "SELECT 1 FROM kept WHERE substr(?1, 1, length(prefix)) = prefix";
 
 /// What to look for, and from which row on.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +51,7 @@ pub(crate) fn sweep(connection: &Connection, shared: &Shared, wanted: &Sweep) ->
         if in_a_row >= YOUNG {
             return Ok(swept);
         }
-        if is_old(row, &until)? {
+        if is_old(row, &until)? && !is_kept(connection, row.get_ref(4)?)? {
             swept.rows.push(seq);
         }
         if read == ROWS || swept.rows.len() >= wanted.limit {
@@ -66,6 +68,10 @@ fn is_old(row: &rusqlite::Row<'_>, until: &impl Fn(JobState) -> Option<i64>) -> 
     Ok(until.zip(finished_at).is_some_and(|(until, finished_at)| finished_at < until))
 }
 
+fn is_kept(connection: &Connection, queue: rusqlite::types::ValueRef<'_>) -> rusqlite::Result<bool> {
+    queue.as_str().map_or(Ok(false), |queue| connection.prepare_cached(KEPT)?.exists([queue]))
+}
+
 /// Forgets these, as far as they still are to be forgotten. Answers how many.
 pub(crate) fn forget(
     connection: &Connection,
@@ -74,13 +80,16 @@ pub(crate) fn forget(
 ) -> rusqlite::Result<u64> {
     let now = instant(shared.now());
     let until = |state: JobState| retention.until(state, now).map(|at| at.timestamp_millis());
-    let mut look = connection.prepare_cached("SELECT seq, state, finished_at FROM jobs WHERE seq = ?1")?;
+    let mut look = connection.prepare_cached("SELECT seq, state, finished_at, queue FROM jobs WHERE seq = ?1")?;
     let mut forgotten = 0;
     for seq in rows {
         let mut found = look.query([seq])?;
-        let old = found.next()?.map(|row| is_old(row, &until)).transpose()?;
+        let old = match found.next()? {
+            Some(row) => is_old(row, &until)? && !is_kept(connection, row.get_ref(3)?)?,
+            None => false,
+        };
         drop(found);
-        if old == Some(true) {
+        if old {
             delete_row(connection, *seq)?;
             forgotten += 1;
         }

@@ -10,6 +10,7 @@ use work_core::{JobState, Queue};
 use crate::candidates::groups_of;
 use crate::inspect::{COUNT_DEAD, COUNT_READY};
 use crate::lease::first_due;
+use crate::rates;
 use crate::row::instant;
 use crate::store::Shared;
 use crate::workers::workers;
@@ -29,6 +30,16 @@ pub(crate) fn resume(connection: &Connection, shared: &Shared, queue: &Queue) ->
         shared.made_available();
     }
     Ok(resumed)
+}
+
+/// Answers whether it was not kept before.
+pub(crate) fn keep(connection: &Connection, _: &Shared, prefix: &Queue) -> rusqlite::Result<bool> {
+    Ok(connection.prepare_cached("INSERT OR IGNORE INTO kept (prefix) VALUES (?1)")?.execute([prefix.as_str()])? == 1)
+}
+
+/// Answers whether it was kept.
+pub(crate) fn release(connection: &Connection, _: &Shared, prefix: &Queue) -> rusqlite::Result<bool> {
+    Ok(connection.prepare_cached("DELETE FROM kept WHERE prefix = ?1")?.execute([prefix.as_str()])? == 1)
 }
 
 /// Answers whether nothing is to be leased from it.
@@ -100,6 +111,9 @@ pub(crate) fn queues(connection: &Connection, shared: &Shared, (): &()) -> rusql
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         info(&mut queues, row.get_ref(0)?.as_str().unwrap_or_default()).at_most = Some(row.get(1)?);
+    }
+    for (queue, rate) in rates::all(connection)? {
+        info(&mut queues, &queue).rate = Some(rate);
     }
     ready(connection, now, &mut queues)?;
     let sql = "SELECT queue, count(*) FROM jobs INDEXED BY jobs_leases WHERE state = 'running' GROUP BY queue";

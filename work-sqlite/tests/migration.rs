@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use rusqlite::Connection;
+use work_core::limit::Rate;
 use work_core::store::{Inspect, JobFilter, Store, Want};
 use work_core::{DEFAULT_MAX_ARGS, Job, JobState};
 use work_sqlite::SqliteStore;
@@ -34,4 +35,38 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_and_its_jobs_go_on() 
     let found: i64 =
         Connection::open(&path).unwrap().query_row("SELECT version FROM work_schema", [], |row| row.get(0)).unwrap();
     assert_eq!(found, SqliteStore::SCHEMA_VERSION);
+}
+
+/// As the second and the third version left it, with a limit in the third.
+#[tokio::test]
+async fn files_of_later_versions_are_brought_up_to_date_and_their_limits_stand() {
+    let steps = [
+        include_str!("../src/sql/1_jobs.sql"),
+        include_str!("../src/sql/2_operate.sql"),
+        include_str!("../src/sql/3_queues.sql"),
+    ];
+    for version in 2..=steps.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.db");
+        let old = Connection::open(&path).unwrap();
+        steps[..version].iter().for_each(|step| old.execute_batch(step).unwrap());
+        old.execute_batch(&format!(
+            "CREATE TABLE work_schema (version INTEGER NOT NULL) STRICT; INSERT INTO work_schema VALUES ({version});
+            INSERT INTO jobs (kind, args) VALUES ('a', '1'), ('b', '2'), ('c', '3');"
+        ))
+        .unwrap();
+        if version == 3 {
+            old.execute_batch("INSERT INTO limits VALUES ('default', 2);").unwrap();
+        }
+        drop(old);
+        let store = SqliteStore::open(&path).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let rate = Rate::sliding_window(1, Duration::from_secs(3_600)).unwrap();
+        assert_eq!(store.declare_rate("default".into(), rate.clone()).await.unwrap(), rate);
+        let want = || Want { limit: 9, ..Want::default() };
+        assert_eq!(store.lease(want()).await.unwrap().jobs.len(), 1, "version {version}");
+        store.rate_queue("default".into(), None).await.unwrap();
+        let rest = if version == 3 { 1 } else { 2 };
+        assert_eq!(store.lease(want()).await.unwrap().jobs.len(), rest, "version {version}");
+    }
 }

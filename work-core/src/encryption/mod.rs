@@ -146,6 +146,7 @@ impl<S: Store> Store for EncryptedStore<S> {
         leave(worker: String) -> ();
         prune(retention: crate::store::Retention, limit: usize) -> u64;
         declare_limit(queue: Queue, at_most: u32) -> u32;
+        declare_rate(queue: Queue, rate: crate::limit::Rate) -> crate::limit::Rate;
     }
 
     fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
@@ -198,6 +199,9 @@ impl<S: Inspect> Inspect for EncryptedStore<S> {
         pause(queue: Queue) -> bool;
         resume(queue: Queue) -> bool;
         limit_queue(queue: Queue, at_most: Option<u32>) -> Option<u32>;
+        rate_queue(queue: Queue, rate: Option<crate::limit::Rate>) -> Option<crate::limit::Rate>;
+        keep_queues(prefix: Queue) -> bool;
+        release_queues(prefix: Queue) -> bool;
         queues() -> Vec<crate::store::QueueInfo>;
         workers() -> Vec<crate::store::WorkerInfo>;
         pause_schedule(name: String) -> bool;

@@ -10,7 +10,7 @@
 //!
 //! Each answers at once whether there is a permit at an instant, and if not, when to look again. [`Limiter`] waits for
 //! one, in order. Time is tokio's, so that a test may pause it. All of this is about one process: two processes have two
-//! limits.
+//! limits. A [`Rate`] is one limit for all of them: the store keeps it.
 
 mod adaptive;
 mod adapts;
@@ -20,6 +20,7 @@ mod error;
 mod fixed_window;
 mod gcra;
 mod limiter;
+mod rate;
 mod sliding_window;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use error::InvalidLimit;
 pub use fixed_window::FixedWindow;
 pub use gcra::Gcra;
 pub use limiter::Limiter;
+pub use rate::{Rate, Shape, Taken};
 pub use sliding_window::{MAX_SLIDING, SlidingWindow};
 
 /// Says whether something may happen now.

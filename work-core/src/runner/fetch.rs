@@ -7,6 +7,7 @@ use futures_util::future::select;
 
 use super::board::Board;
 use super::execute::{Item, Leases};
+use super::gate::Gate;
 use super::turns::{Plan, Turns};
 use crate::pool::Pool;
 use crate::store::{BoxFuture, HandedOver, Lease, Leased, Want};
@@ -30,13 +31,14 @@ const AT_LATEST: Duration = Duration::from_secs(2);
 /// Leases jobs as long as there is room for some, until the board says stop.
 pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
     let mut turns = Turns::new(&board.settings.queues);
-    let mut window = Window::new(pool.concurrency(), turns.leases_ahead());
+    let gate = board.settings.gate.as_ref();
+    let mut window = Window::new(pool.concurrency(), turns.leases_ahead() && gate.is_none());
     let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(AT_LATEST).jitter(0.5);
     let (mut failures, mut lost) = (0, false);
     while let Some(()) = board.stopping.run_until_cancelled(room(&board, &pool, window.low_water())).await {
-        let plan = window.plan(&turns, &pool);
+        let plan = window.plan(&turns, &pool, gate);
         if plan.limit == 0 {
-            let _ = board.stopping.run_until_cancelled(end_of_one(&turns, &pool, window.concurrency)).await;
+            let _ = board.stopping.run_until_cancelled(end_of_one(&turns, &pool, window.concurrency, gate)).await;
             window.look(pool.started(), pool.concurrency());
             continue;
         }
@@ -71,8 +73,13 @@ async fn wait(
 ) {
     loop {
         let pause = next_due_in.unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(1), LOOK_AGAIN);
-        let plan = window.plan(turns, pool);
+        let plan = window.plan(turns, pool, board.settings.gate.as_ref());
         if plan.limit == 0 {
+            return;
+        }
+        if board.settings.gate.is_some() {
+            // Whether there is room is known when a job is here, and not before.
+            let _ = tokio::time::timeout(pause, woken(ready.as_mut(), turns, &plan)).await;
             return;
         }
         let mut was_told = false;
@@ -104,7 +111,11 @@ async fn woken(ready: Pin<&mut (dyn Future<Output = ()> + Send)>, turns: &Turns,
 }
 
 /// So many run of each queue that nothing may be leased: waits until that changes.
-async fn end_of_one(turns: &Turns, pool: &Pool<Leases>, concurrency: usize) {
+async fn end_of_one(turns: &Turns, pool: &Pool<Leases>, concurrency: usize, gate: Option<&Gate>) {
+    if let Some(gate) = gate {
+        select(pin!(gate.freed(pool.len())), pin!(pool.at_most(pool.len().saturating_sub(1)))).await;
+        return;
+    }
     if pool.len() < concurrency {
         turns.freed().await;
     } else {
@@ -202,9 +213,10 @@ impl Window {
     }
 
     /// What to ask for next.
-    fn plan(&self, turns: &Turns, pool: &Pool<Leases>) -> Plan {
+    fn plan(&self, turns: &Turns, pool: &Pool<Leases>, gate: Option<&Gate>) -> Plan {
         let held = pool.len();
-        turns.plan(self.size().saturating_sub(held), self.concurrency.saturating_sub(held))
+        let open = gate.map_or(usize::MAX, |gate| gate.free(held));
+        turns.plan(self.size().saturating_sub(held).min(open), self.concurrency.saturating_sub(held).min(open))
     }
 
     const fn size(&self) -> usize {

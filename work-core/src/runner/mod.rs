@@ -13,6 +13,7 @@
 mod board;
 mod execute;
 mod fetch;
+mod gate;
 mod groups;
 mod keep;
 mod queues;
@@ -37,11 +38,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compose::MAX_RESERVED;
 use crate::router::Routes;
-use crate::store::{Inspect, Retention};
+use crate::store::{BoxFuture, Inspect, Retention};
 use crate::worker::check_range;
-use crate::{Backoff, Clock, DEFAULT_MAX_OUTPUT, InvalidJob, JobId, Kind, RetryPolicy, Router, Store};
+use crate::{
+    Backoff, Clock, DEFAULT_MAX_OUTPUT, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store, StoreError,
+};
 
 use execute::Leases;
+pub(crate) use gate::{Gate, Others};
 pub use queues::{InvalidQueues, Queues};
 pub use ramp::Ramp;
 
@@ -98,6 +102,7 @@ pub(crate) struct Settings {
     aging: Option<Duration>,
     retention: Retention,
     max_output: usize,
+    gate: Option<Gate>,
     /// The version of the program.
     version: String,
     /// Who we are, for people who look at a lease. Each run has a name of its own.
@@ -137,6 +142,7 @@ impl Runner {
             aging: None,
             retention: Retention::default(),
             max_output: DEFAULT_MAX_OUTPUT,
+            gate: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker: String::new(),
         };
@@ -228,6 +234,12 @@ impl Runner {
     /// Starts with one job at a time, and gradually runs more; by default all slots are there at once.
     pub fn ramp(mut self, ramp: Ramp) -> Self {
         self.settings.ramp = Some(ramp);
+        self
+    }
+
+    /// Leases only what this leaves room for.
+    pub(crate) fn gate(mut self, gate: Gate) -> Self {
+        self.settings.gate = Some(gate);
         self
     }
 
@@ -329,25 +341,36 @@ impl Runner {
 
 /// Says to the store which limits hold everywhere. It is waited for.
 async fn declare(store: &dyn Store, queues: &Queues) -> Result<(), InvalidQueues> {
-    let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(Duration::from_secs(5)).jitter(0.5);
     for (queue, given) in queues.declared() {
-        let mut failures = 0;
-        let kept = loop {
-            match store.declare_limit(queue.clone(), given).await {
-                Ok(kept) => break kept,
-                Err(error) => {
-                    failures += 1;
-                    let delay = backoff.delay(failures);
-                    tracing::warn!(%error, ?delay, %queue, "the limit of a queue could not be declared");
-                    tokio::time::sleep(delay).await;
-                }
-            }
-        };
+        let kept = until_done(queue, || store.declare_limit(queue.clone(), given)).await;
         if kept != given {
             return Err(InvalidQueues::OtherLimit { queue: queue.clone(), given, kept });
         }
     }
+    for (queue, given) in queues.rates() {
+        let kept = until_done(queue, || store.declare_rate(queue.clone(), given.clone())).await;
+        if kept != *given {
+            let (given, kept) = (Box::new(given.clone()), Box::new(kept));
+            return Err(InvalidQueues::OtherRate { queue: queue.clone(), given, kept });
+        }
+    }
     Ok(())
+}
+
+async fn until_done<'s, T>(queue: &Queue, call: impl Fn() -> BoxFuture<'s, Result<T, StoreError>>) -> T {
+    let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(Duration::from_secs(5)).jitter(0.5);
+    let mut failures = 0;
+    loop {
+        match call().await {
+            Ok(kept) => return kept,
+            Err(error) => {
+                failures += 1;
+                let delay = backoff.delay(failures);
+                tracing::warn!(%error, ?delay, %queue, "the limit of a queue could not be declared");
+                tokio::time::sleep(delay).await;
+            }
+        }
+    }
 }
 
 /// Machine, process, and what no other run has.

@@ -1,3 +1,4 @@
+use crate::limit::Rate;
 use crate::{InvalidName, Queue};
 
 /// The queues that a runner drains: in a strict order or by weight, and how many jobs of each run at once.
@@ -32,13 +33,15 @@ pub struct Queues {
 }
 
 /// How a queue is drained.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) weight: u32,
     /// Jobs that this runner runs at once.
     pub(super) here: Option<usize>,
     /// Jobs that are leased at once, by anyone.
     pub(super) everywhere: Option<u32>,
+    /// Jobs that start in a time, by anyone.
+    pub(super) rate: Option<Rate>,
 }
 
 /// Queues that no runner can drain so.
@@ -78,6 +81,19 @@ pub enum InvalidQueues {
         /// What the store keeps.
         kept: u32,
     },
+    /// Over all runners, the queue has another rate already.
+    #[error(
+        "jobs of queue `{queue}` may start at {given}, but its store says {kept}; give the same, give none, or change it \
+         with `Inspect::rate_queue`"
+    )]
+    OtherRate {
+        /// Which queue.
+        queue: Queue,
+        /// What was given here.
+        given: Box<Rate>,
+        /// What the store keeps.
+        kept: Box<Rate>,
+    },
     /// A name that is none.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -101,7 +117,7 @@ impl Queues {
     }
 
     fn new(queues: Vec<(Queue, u32)>, by_weight: bool) -> Self {
-        let line = |weight| Line { weight, here: None, everywhere: None };
+        let line = |weight| Line { weight, here: None, everywhere: None, rate: None };
         let (names, lines) = queues.into_iter().map(|(name, weight)| (name, line(weight))).unzip();
         Self { names, lines, by_weight, others: Vec::new() }
     }
@@ -118,6 +134,23 @@ impl Queues {
     /// The jobs of a runner that crashed count until their leases have ended and were taken back.
     pub fn at_most_everywhere(self, queue: impl Into<Queue>, jobs: u32) -> Self {
         self.change(queue.into(), |line| line.everywhere = Some(jobs))
+    }
+
+    /// Jobs of this queue start at no more than this rate, by all runners of the store, which keeps it and holds every runner
+    /// to it: see [`Store::declare_rate`](crate::Store::declare_rate). A job that has to wait costs no lease and no attempt.
+    /// A runner that says another rate is refused when it starts; one that says nothing is held to it, but may lease jobs a
+    /// moment before they start.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use work_core::{limit::Rate, runner::Queues};
+    ///
+    /// let rate = Rate::even(100, Duration::from_secs(1))?;
+    /// assert!(Queues::strict(["mail"]).rate_everywhere("mail", rate).validate().is_ok());
+    /// # Ok::<(), work_core::limit::InvalidLimit>(())
+    /// ```
+    pub fn rate_everywhere(self, queue: impl Into<Queue>, rate: Rate) -> Self {
+        self.change(queue.into(), |line| line.rate = Some(rate))
     }
 
     fn change(mut self, queue: Queue, change: impl FnOnce(&mut Line)) -> Self {
@@ -148,6 +181,7 @@ impl Queues {
             if line.here == Some(0) || line.everywhere == Some(0) {
                 return Err(InvalidQueues::NoRoom(queue.clone()));
             }
+            line.rate.as_ref().map_or(Ok(()), Rate::validate)?;
         }
         self.others.first().map_or(Ok(()), |queue| Err(InvalidQueues::NotDrained(queue.clone())))
     }
@@ -155,6 +189,11 @@ impl Queues {
     /// The limits that hold everywhere.
     pub(super) fn declared(&self) -> impl Iterator<Item = (&Queue, u32)> {
         self.names.iter().zip(&self.lines).filter_map(|(queue, line)| Some((queue, line.everywhere?)))
+    }
+
+    /// The rates that hold everywhere.
+    pub(super) fn rates(&self) -> impl Iterator<Item = (&Queue, &Rate)> {
+        self.names.iter().zip(&self.lines).filter_map(|(queue, line)| Some((queue, line.rate.as_ref()?)))
     }
 }
 

@@ -79,11 +79,11 @@ impl Turns {
     }
 
     fn cap(&self, at: usize, want: usize, free: usize) -> usize {
-        let line = self.queues.lines[at];
+        let line = &self.queues.lines[at];
         let here = self.states[at].here.load(Ordering::SeqCst);
         let cap = line.here.map_or(want, |most| most.saturating_sub(here).min(want));
-        // A job that waits here for its slot would count everywhere.
-        if line.everywhere.is_some() { cap.min(free) } else { cap }
+        // A job that waits here for its slot would count everywhere, and has its permit too early.
+        if line.everywhere.is_some() || line.rate.is_some() { cap.min(free) } else { cap }
     }
 
     /// In their order, or who has had least first.

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use super::{BoxFuture, CancelOutcome, Counts, JobFilter, Order, Page, QueueInfo, Store, StoredJob, WorkerInfo};
+use crate::limit::Rate;
 use crate::{JobId, Queue, StoreError};
 
 /// What people look through and act on: never the hot path.
@@ -101,6 +102,30 @@ pub trait Inspect: Store {
     ///
     /// [`StoreError`] if the name is no name of a queue, if the number is 0, or if the store cannot be written.
     fn limit_queue(&self, queue: Queue, at_most: Option<u32>) -> BoxFuture<'_, Result<Option<u32>, StoreError>>;
+
+    /// Lets jobs of a queue start at no more than this rate, by all runners together, or at any; from the next lease on, and
+    /// whatever was [declared](Store::declare_rate). Other queues with the same [name](Rate::named) get the same rate. Answers
+    /// the rate before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if a name is none, or if the store cannot be written.
+    fn rate_queue(&self, queue: Queue, rate: Option<Rate>) -> BoxFuture<'_, Result<Option<Rate>, StoreError>>;
+
+    /// [Forgets](Store::prune) no job of the queues whose names begin with this, by any runner's retention, until they are
+    /// [released](Self::release_queues): for who needs jobs that have ended. Answers whether it was not kept before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if no queue could begin so, or if the store cannot be written.
+    fn keep_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Forgets jobs of these queues again. Answers whether they were kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    fn release_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// The queues by name: those that hold jobs that have not ended well, that are paused or limited, or that a worker
     /// drains.

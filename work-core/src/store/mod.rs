@@ -35,6 +35,7 @@ pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 
 pub use crate::args::{MAX_JSON_DEPTH, json_depth};
 pub use crate::compose::{GROUP_KIND, on_error_job};
+use crate::limit::Rate;
 use crate::runner::InvalidQueues;
 use crate::{JobId, Parts, Queue, StoreError};
 
@@ -106,6 +107,17 @@ pub fn check_limit(queue: &Queue, at_most: Option<u32>) -> Result<(), StoreError
     Ok(())
 }
 
+/// Refuses a queue that no job could be in, and a rate whose name is none. For authors of stores.
+///
+/// # Errors
+///
+/// [`StoreError`] says what is wrong, and what is accepted.
+pub fn check_rate(queue: &Queue, rate: Option<&Rate>) -> Result<(), StoreError> {
+    check_queue(queue)?;
+    let name = rate.map_or(Ok(()), Rate::validate);
+    name.map_err(|error| StoreError::rejected("the rate of the queue is refused", error))
+}
+
 /// A durable home of jobs.
 ///
 /// A batch is all or nothing: one error for all of it, one answer a job otherwise, in the order given. "Now" is the
@@ -127,7 +139,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// A job whose `expires_at` has passed, or whose attempts are used up, is discarded instead. Nothing is taken from a
     /// queue that is [paused](Inspect::pause), and of one that is [limited](Inspect::limit_queue) no more than that are
-    /// running after it, whoever leases at the same time.
+    /// running after it, whoever leases at the same time. Of a queue with a [rate](Inspect::rate_queue), no more are taken
+    /// than there are permits: a permit is used up by each job that is taken, and by nothing else.
     ///
     /// # Errors
     ///
@@ -232,6 +245,14 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`] if the name is no name of a queue, if the number is 0, or if the store cannot be written. Repeating
     /// the call is safe.
     fn declare_limit(&self, queue: Queue, at_most: u32) -> BoxFuture<'_, Result<u32, StoreError>>;
+
+    /// Lets jobs of a queue start at no more than this rate, by all runners together, unless the queue has one already, or its
+    /// [name](Rate::named) is given to another rate. Answers the rate that stands, so that who declared another one can be told.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if a name is none, or if the store cannot be written. Repeating the call is safe.
+    fn declare_rate(&self, queue: Queue, rate: Rate) -> BoxFuture<'_, Result<Rate, StoreError>>;
 
     /// Keeps a schedule by its name. If there is one already, its job and its times are replaced; that it is paused and
     /// its last slot stay as they are. If the text of its times is another one, it begins anew: `created_at` is now, and

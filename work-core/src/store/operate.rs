@@ -3,6 +3,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Counts;
+use crate::limit::Rate;
 use crate::{JobState, Queue};
 
 /// A queue as it stands.
@@ -15,6 +16,8 @@ pub struct QueueInfo {
     pub paused_at: Option<DateTime<Utc>>,
     /// How many of its jobs are leased at once, by all runners together, if that is limited.
     pub at_most: Option<u32>,
+    /// How many of its jobs start in a time, by all runners together, if that is limited.
+    pub rate: Option<Rate>,
     /// How many jobs are in it, by state; those that ended well are not counted here.
     pub counts: Counts,
     /// How long the job that has been due longest waits already, if one is due.
@@ -25,7 +28,7 @@ impl QueueInfo {
     /// A queue without jobs; for authors of stores.
     #[must_use]
     pub fn new(queue: Queue) -> Self {
-        Self { queue, paused_at: None, at_most: None, counts: Counts::default(), oldest_ready_for: None }
+        Self { queue, paused_at: None, at_most: None, rate: None, counts: Counts::default(), oldest_ready_for: None }
     }
 }
 

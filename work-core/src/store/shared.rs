@@ -47,6 +47,9 @@ macro_rules! forward_inspect {
             pause(queue: $crate::Queue) -> bool;
             resume(queue: $crate::Queue) -> bool;
             limit_queue(queue: $crate::Queue, at_most: Option<u32>) -> Option<u32>;
+            rate_queue(queue: $crate::Queue, rate: Option<$crate::limit::Rate>) -> Option<$crate::limit::Rate>;
+            keep_queues(prefix: $crate::Queue) -> bool;
+            release_queues(prefix: $crate::Queue) -> bool;
             queues() -> Vec<$crate::store::QueueInfo>;
             workers() -> Vec<$crate::store::WorkerInfo>;
             pause_schedule(name: String) -> bool;
@@ -71,6 +74,7 @@ macro_rules! forward_upkeep {
             leave(worker: String) -> ();
             prune(retention: $crate::store::Retention, limit: usize) -> u64;
             declare_limit(queue: $crate::Queue, at_most: u32) -> u32;
+            declare_rate(queue: $crate::Queue, rate: $crate::limit::Rate) -> $crate::limit::Rate;
             put_schedule(schedule: $crate::store::StoredSchedule) -> ();
             schedules() -> Vec<$crate::store::StoredSchedule>;
             fire(due: Vec<$crate::store::Firing>) -> Vec<$crate::store::Fired>;

@@ -1,5 +1,6 @@
 mod every;
 mod local;
+mod overflow;
 mod queue;
 mod receive;
 
@@ -12,6 +13,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 pub use every::Recurring;
 pub(crate) use local::Delayed;
 pub use local::{LocalCounts, LocalWorker, LocalWorkerBuilder, Rescued};
+pub use overflow::{OverflowCounts, OverflowWorker, OverflowWorkerBuilder};
 pub use queue::{QueueWorker, QueueWorkerBuilder};
 pub(crate) use receive::log_refused;
 

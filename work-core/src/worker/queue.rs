@@ -15,7 +15,7 @@ use crate::compose::Plan;
 use crate::error::WaitError;
 use crate::handle::Accepted;
 use crate::router::Routes;
-use crate::runner::{Queues, Ramp, Report, Runner, Waiters};
+use crate::runner::{Gate, Queues, Ramp, Report, Runner, Waiters};
 use crate::source::{Receipt, Source};
 use crate::store::{
     BoxFuture, CancelOutcome, ErrorRecord, Inserted, Inspect, NewJob, Retention, StoredJob, StoredSchedule,
@@ -161,6 +161,12 @@ impl QueueWorkerBuilder {
     pub fn build(self) -> Result<QueueWorker, InvalidJob> {
         self.runner.validate()?;
         Ok(self.finish())
+    }
+
+    /// Drains only into slots that this leaves free.
+    pub(super) fn gate(mut self, gate: Gate) -> Self {
+        self.runner = self.runner.gate(gate);
+        self
     }
 
     fn finish(self) -> QueueWorker {

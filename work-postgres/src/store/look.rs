@@ -1,15 +1,16 @@
 //! What people look through and act on.
 
 use bytes::Bytes;
+use work_core::limit::Rate;
 use work_core::store::{
     BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, StoredJob, WorkerInfo,
-    check_limit, check_new_args, check_queue,
+    check_limit, check_new_args, check_queue, check_rate,
 };
 use work_core::{JobId, Queue, StoreError};
 
 use super::PostgresStore;
 use crate::search::Search;
-use crate::{change, inspect, operate, queues, schedules, workers};
+use crate::{change, inspect, operate, queues, rates, schedules, workers};
 
 /// Jobs that are changed in one transaction, so that nobody waits long behind it.
 const AT_ONCE: usize = 500;
@@ -131,6 +132,28 @@ impl Inspect for PostgresStore {
             self.shared.again_available([queue.as_str()]);
             Ok(before)
         })
+    }
+
+    fn rate_queue(&self, queue: Queue, rate: Option<Rate>) -> BoxFuture<'_, Result<Option<Rate>, StoreError>> {
+        if let Err(error) = check_rate(&queue, rate.as_ref()) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        Box::pin(async move {
+            let before = self.shared.call("rate_queue", (queue.clone(), rate), rates::set).await?;
+            self.shared.again_available([queue.as_str()]);
+            Ok(before)
+        })
+    }
+
+    fn keep_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        match check_queue(&prefix) {
+            Ok(()) => self.shared.call("keep_queues", prefix, queues::keep),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn release_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.shared.call("release_queues", prefix, queues::release)
     }
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>> {

@@ -10,9 +10,10 @@ use deadpool::managed::{Pool, QueueMode};
 use tokio::runtime::Handle;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
+use work_core::limit::Rate;
 use work_core::store::{
     BoxFuture, CancelOutcome, Fired, Firing, HandedOver, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention,
-    Settle, Settled, Settlement, Store, StoredSchedule, Told, Want, WorkerInfo, check_limit,
+    Settle, Settled, Settlement, Store, StoredSchedule, Told, Want, WorkerInfo, check_limit, check_rate,
 };
 use work_core::{Clock, JobId, Queue, StoreError};
 
@@ -29,7 +30,7 @@ use crate::notify::Notifier;
 use crate::prune::{AT_ONCE, Sweep};
 use crate::sql::{Schema, Sql};
 use crate::thread::IoThread;
-use crate::{PostgresStoreBuilder, change, insert, lease, prune, queues, schedules, settle, workers};
+use crate::{PostgresStoreBuilder, change, insert, lease, prune, queues, rates, schedules, settle, workers};
 
 /// Jobs in a PostgreSQL database. Cheap to clone; the connections are closed when the last clone is gone.
 ///
@@ -373,6 +374,13 @@ impl Store for PostgresStore {
     fn declare_limit(&self, queue: Queue, at_most: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
         match check_limit(&queue, Some(at_most)) {
             Ok(()) => self.shared.call("declare_limit", (queue, at_most), queues::declare),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn declare_rate(&self, queue: Queue, rate: Rate) -> BoxFuture<'_, Result<Rate, StoreError>> {
+        match check_rate(&queue, Some(&rate)) {
+            Ok(()) => self.shared.call("declare_rate", (queue, rate), rates::declare),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }

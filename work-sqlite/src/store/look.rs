@@ -1,15 +1,16 @@
 //! What people look through and act on.
 
 use bytes::Bytes;
+use work_core::limit::Rate;
 use work_core::store::{
     BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, StoredJob, WorkerInfo,
-    check_limit, check_new_args, check_queue,
+    check_limit, check_new_args, check_queue, check_rate,
 };
 use work_core::{JobId, Queue, StoreError};
 
 use super::{SqliteStore, call};
 use crate::search::Search;
-use crate::{change, inspect, operate, queues, schedules, workers};
+use crate::{change, inspect, operate, queues, rates, schedules, workers};
 
 impl Inspect for SqliteStore {
     fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
@@ -77,6 +78,24 @@ impl Inspect for SqliteStore {
             Ok(()) => self.write(1, (queue, at_most), queues::set_limit),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
+    }
+
+    fn rate_queue(&self, queue: Queue, rate: Option<Rate>) -> BoxFuture<'_, Result<Option<Rate>, StoreError>> {
+        match check_rate(&queue, rate.as_ref()) {
+            Ok(()) => self.write(1, (queue, rate), rates::set),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn keep_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        match check_queue(&prefix) {
+            Ok(()) => self.write(1, prefix, queues::keep),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn release_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(1, prefix, queues::release)
     }
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>> {

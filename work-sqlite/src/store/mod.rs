@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
+use work_core::limit::Rate;
 use work_core::store::{
     BoxFuture, CancelOutcome, Fired, Firing, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention, Settle, Settled,
-    Store, StoredSchedule, Want, WorkerInfo, check_limit,
+    Store, StoredSchedule, Want, WorkerInfo, check_limit, check_rate,
 };
 use work_core::{Clock, DEFAULT_MAX_ARGS, JobId, Queue, StoreError};
 
 use crate::error::OpenError;
 use crate::prune::{Sweep, Swept};
 use crate::thread::{self, Call, Sender};
-use crate::{SqliteStoreBuilder, change, insert, lease, prune, queues, schedules, settle, workers};
+use crate::{SqliteStoreBuilder, change, insert, lease, prune, queues, rates, schedules, settle, workers};
 
 /// Jobs in an SQLite file. Cheap to clone; the file is closed when the last clone is gone.
 ///
@@ -280,6 +281,13 @@ impl Store for SqliteStore {
     fn declare_limit(&self, queue: Queue, at_most: u32) -> BoxFuture<'_, Result<u32, StoreError>> {
         match check_limit(&queue, Some(at_most)) {
             Ok(()) => self.write(1, (queue, at_most), queues::declare),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn declare_rate(&self, queue: Queue, rate: Rate) -> BoxFuture<'_, Result<Rate, StoreError>> {
+        match check_rate(&queue, Some(&rate)) {
+            Ok(()) => self.write(1, (queue, rate), rates::declare),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }

@@ -1,6 +1,7 @@
 mod change;
 mod keys;
 mod operate;
+mod rates;
 mod schedules;
 mod table;
 
@@ -15,9 +16,10 @@ use tokio::sync::Notify;
 use super::{
     BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Fired, Firing, Inserted, Inspect, JobFilter, LeaseKey,
     Leased, NewJob, Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, StoredSchedule,
-    Want, WorkerInfo, check_limit, check_new_args, check_queue,
+    Want, WorkerInfo, check_limit, check_new_args, check_queue, check_rate,
 };
 use crate::clock::later;
+use crate::limit::Rate;
 use crate::{Clock, JobId, Queue, StoreError};
 
 use table::Table;
@@ -99,7 +101,8 @@ impl Store for MemoryStore {
         let jobs = table.lease(&want, now);
         let short = jobs.len() < want.limit;
         let open = want.queues.iter().filter(|queue| table.room(queue) > 0);
-        let next = if short { open.filter_map(|queue| table.next_at(queue)).min() } else { None };
+        let next_of = |queue| table.next_at(queue).map(|at| at.max(table.permit_at(queue, now)));
+        let next = if short { open.filter_map(next_of).min() } else { None };
         let next_due_in = next.map(|at| (at - now).to_std().unwrap_or_default());
         answer(Leased { jobs, next_due_in })
     }
@@ -172,6 +175,13 @@ impl Store for MemoryStore {
             return Box::pin(std::future::ready(Err(error)));
         }
         answer(*self.table().limits.entry(queue).or_insert(at_most))
+    }
+
+    fn declare_rate(&self, queue: Queue, rate: Rate) -> BoxFuture<'_, Result<Rate, StoreError>> {
+        if let Err(error) = check_rate(&queue, Some(&rate)) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        answer(self.table().declare_rate(queue, rate))
     }
 
     fn put_schedule(&self, schedule: StoredSchedule) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -277,6 +287,25 @@ impl Inspect for MemoryStore {
         };
         drop(table);
         self.changed(before)
+    }
+
+    fn rate_queue(&self, queue: Queue, rate: Option<Rate>) -> BoxFuture<'_, Result<Option<Rate>, StoreError>> {
+        if let Err(error) = check_rate(&queue, rate.as_ref()) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let before = self.table().set_rate(queue, rate);
+        self.changed(before)
+    }
+
+    fn keep_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        if let Err(error) = check_queue(&prefix) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        answer(self.table().kept.insert(prefix))
+    }
+
+    fn release_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {
+        answer(self.table().kept.remove(&prefix))
     }
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>> {

@@ -12,10 +12,13 @@ impl Table {
     pub(super) fn queues(&self, now: DateTime<Utc>) -> Vec<QueueInfo> {
         let mut queues = BTreeMap::new();
         let drained = self.workers(now).into_iter().flat_map(|worker| worker.queues);
-        for queue in drained.chain(self.paused.keys().cloned()).chain(self.limits.keys().cloned()) {
+        for queue in
+            drained.chain(self.paused.keys().cloned()).chain(self.limits.keys().chain(self.rates.keys()).cloned())
+        {
             let info = info(&mut queues, &queue);
             info.paused_at = self.paused.get(&queue).copied();
             info.at_most = self.limits.get(&queue).copied();
+            info.rate = self.rates.get(&queue).cloned();
         }
         for (seq, row) in self.rows.iter().filter(|(_, row)| row.stored.state != JobState::Completed) {
             let info = info(&mut queues, &row.stored.job.parts.queue);
@@ -39,7 +42,9 @@ impl Table {
 
     pub(super) fn prune(&mut self, retention: Retention, limit: usize, now: DateTime<Utc>) -> u64 {
         let old = |state, at: Option<DateTime<Utc>>| at.is_some_and(|at| retention.until(state, now) > Some(at));
+        let kept = |queue: &Queue| self.kept.iter().any(|prefix| queue.as_str().starts_with(prefix.as_str()));
         let rows = self.rows.values().filter(|row| old(row.stored.state, row.stored.finished_at));
+        let rows = rows.filter(|row| !kept(&row.stored.job.parts.queue));
         let ids: Vec<JobId> = rows.take(limit).map(|row| row.stored.job.parts.id).collect();
         ids.into_iter().filter(|id| self.delete(*id) == DeleteOutcome::Deleted).count() as u64
     }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::keys::Claim;
 use crate::clock::later;
+use crate::limit::{Rate, Taken};
 use crate::store::{
     AttemptRecord, CancelOutcome, ErrorRecord, Fence, GROUP_KIND, Inserted, Lease, LeaseKey, NewJob, Rescued, Settle,
     Settled, Settlement, StoredJob, StoredSchedule, Want, WorkerInfo, on_error_job,
@@ -27,6 +28,11 @@ pub(super) struct Table {
     pub(super) paused: BTreeMap<Queue, DateTime<Utc>>,
     /// How many jobs may be leased at once.
     pub(super) limits: BTreeMap<Queue, u32>,
+    /// How many jobs may start in a time, and what was taken of that, by the name of the bucket.
+    pub(super) rates: BTreeMap<Queue, Rate>,
+    pub(super) taken: HashMap<String, Taken>,
+    /// Queues whose names begin so are never pruned.
+    pub(super) kept: BTreeSet<Queue>,
     pub(super) workers: BTreeMap<String, WorkerInfo>,
     pub(super) schedules: BTreeMap<String, StoredSchedule>,
 }
@@ -171,11 +177,13 @@ impl Table {
             if self.paused.contains_key(queue) {
                 continue;
             }
-            let most = leased.len() + at_most.min(self.room(queue)).min(want.limit - leased.len());
+            let (first, room) = (leased.len(), self.room(queue).min(self.permits(queue, now)));
+            let most = first + at_most.min(room).min(want.limit - first);
             while leased.len() < most {
                 let Some(seq) = self.next_due(queue, now, want.aging) else { break };
                 leased.extend(self.take(seq, now, want));
             }
+            self.take_permits(queue, now, leased.len() - first);
         }
         leased
     }

@@ -22,7 +22,9 @@ pub mod insert;
 pub mod inspect;
 pub mod lease;
 pub mod operate;
+pub mod overflow;
 pub mod queues;
+pub mod rates;
 pub mod runner;
 pub mod schedule;
 pub mod settle;
@@ -125,6 +127,7 @@ macro_rules! conformance {
                 a_job_that_is_retried_has_no_progress,
                 the_progress_of_a_current_lease_is_kept,
                 jobs_that_ended_long_ago_are_forgotten,
+                jobs_of_queues_that_are_kept_are_not_forgotten,
             ]
             queues: [
                 each_turn_takes_no_more_than_it_may,
@@ -138,6 +141,20 @@ macro_rules! conformance {
                 a_runner_runs_no_more_of_a_queue_than_it_may,
                 a_limit_holds_over_three_runners,
                 a_runner_with_another_limit_is_refused,
+            ]
+            rates: [
+                no_more_jobs_are_leased_than_there_are_permits,
+                windows_have_so_many_starts,
+                a_rate_with_a_name_is_one_for_all_its_queues,
+                a_rate_is_declared_once,
+                runners_share_a_rate,
+            ]
+            overflow: [
+                a_burst_that_fits_nowhere_alone_is_performed_by_all_once,
+                surplus_goes_to_free_slots_only,
+                surplus_outlives_the_instance_that_took_it,
+                a_refusal_of_the_store_reaches_the_caller,
+                sixty_four_callers_overflow_five_slots,
             ]
             schedule: [
                 a_schedule_is_kept_by_its_name,

@@ -164,6 +164,27 @@ pub async fn jobs_that_ended_long_ago_are_forgotten(make: &impl MakeStore) {
     assert_eq!((left.of(JobState::Running), left.of(JobState::Available), left.total()), (5, 6, 11));
 }
 
+/// However old they are, until they are released; and no other queue is meant.
+pub async fn jobs_of_queues_that_are_kept_are_not_forgotten(make: &impl MakeStore) {
+    let (store, clock) = store(make).await;
+    for queue in ["flow.run.a", "flow.run.b", "flow.runs", "other"] {
+        insert(&*store, (0..3).map(|n| job(n).queue(queue))).await;
+        let leased = store.lease(Want { queues: vec![queue.into()], ..want(3) }).await.expect("lease").jobs;
+        settle(&*store, complete(&leased[0])).await;
+        settle(&*store, end(&leased[1], Status::BAD_REQUEST, Settlement::Discard)).await;
+        settle(&*store, end(&leased[2], Status::CANCELLED, Settlement::Cancel)).await;
+    }
+    assert!(store.keep_queues("flow.run.".into()).await.expect("kept"));
+    assert!(!store.keep_queues("flow.run.".into()).await.expect("kept"), "it was");
+    assert!(store.keep_queues("no queue".into()).await.is_err());
+    clock.advance(seconds(30 * 24 * 3600));
+    let prune = async || store.prune(Retention::default(), 100).await.expect("prune");
+    assert_eq!((prune().await, prune().await), (6, 0));
+    assert!(store.release_queues("flow.run.".into()).await.expect("released"));
+    assert!(!store.release_queues("flow.run.".into()).await.expect("released"));
+    assert_eq!((prune().await, prune().await), (6, 0));
+}
+
 /// The request stays with the job until it ends, also if the attempt that was asked ended as it liked.
 pub async fn a_job_that_is_to_stop_is_asked_again_when_it_runs_again(make: &impl MakeStore) {
     let (store, _) = store(make).await;

@@ -151,6 +151,17 @@ impl LocalWorker {
         self.engine().routes.register(router)
     }
 
+    /// As [`try_perform`](Self::try_perform), with another capacity.
+    pub(super) fn try_within(&self, job: Job, capacity: usize) -> Result<JobHandle, PerformError> {
+        self.accepts(&job)?;
+        self.offer_now(job, None, capacity).or_else(|back| self.refusal(*back))
+    }
+
+    /// Waits until so many jobs were accepted and have not ended, at most.
+    pub(super) async fn at_most(&self, jobs: usize) {
+        self.pool.at_most(jobs).await;
+    }
+
     fn engine(&self) -> &Engine {
         self.pool.executor()
     }

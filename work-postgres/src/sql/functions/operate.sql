@@ -159,6 +159,7 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT h.ctid AS at FROM work.history h
             WHERE h.state IN ('discarded', 'cancelled') AND h.state = s.state AND h.finished_at < s.before
+                AND NOT EXISTS (SELECT FROM work.kept k WHERE starts_with(h.queue, k.prefix))
             ORDER BY h.finished_at LIMIT _limit FOR UPDATE SKIP LOCKED
         ) AS d LIMIT _limit
     ), gone AS (
@@ -175,7 +176,8 @@ BEGIN
         RETURN;
     END IF;
     WITH looked AS MATERIALIZED (
-        SELECT h.ctid AS at, h.seq, h.created_at, h.state = 'completed' AND h.finished_at < _completed AS old
+        SELECT h.ctid AS at, h.seq, h.created_at, h.state = 'completed' AND h.finished_at < _completed
+            AND NOT EXISTS (SELECT FROM work.kept k WHERE starts_with(h.queue, k.prefix)) AS old
         FROM work.history h WHERE h.seq > _after ORDER BY h.seq LIMIT _rows
     ), old AS MATERIALIZED (
         SELECT l.at, l.seq FROM looked l WHERE l.old ORDER BY l.seq LIMIT _limit - forgotten

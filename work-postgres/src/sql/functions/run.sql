@@ -31,6 +31,16 @@ DECLARE
     _paused text[];
     _limited text[];
     _room integer[];
+    _rated text[];
+    _bucket_of text[];
+    _buckets text[];
+    _permits integer[];
+    _next_permits bigint[];
+    _taken integer[];
+    _ns bigint;
+    _rate record;
+    _bucket integer;
+    _permit_at bigint;
     _queue text;
     _of integer;
     _share integer;
@@ -53,14 +63,40 @@ BEGIN
             SELECT count(*) FROM work.jobs j WHERE j.state = 'running' AND j.queue = l.queue)))
         INTO _limited, _room FROM work.limits l WHERE l.queue = ANY (_limited);
     END IF;
+    IF EXISTS (SELECT FROM work.rates) THEN
+        -- The same, for what was taken of their rates.
+        FOR _queue IN SELECT DISTINCT coalesce(r.name, '=' || r.queue) AS bucket FROM work.rates r
+            WHERE r.queue = ANY (_queues) ORDER BY bucket LOOP
+            PERFORM pg_advisory_xact_lock(hashtextextended(work_channel || ':=' || _queue, 0));
+        END LOOP;
+        -- The time after all have waited: what those before us took is not in its future.
+        _t := coalesce(_now, clock_timestamp());
+        _until := _t + _lease_us * interval '1 microsecond';
+        _ns := (extract(epoch FROM _t) * 1000000)::bigint * 1000;
+        FOR _rate IN SELECT r.*, coalesce(r.name, '=' || r.queue) AS bucket, p.room, p.next_at
+            FROM work.rates r LEFT JOIN work.permits t ON t.bucket = coalesce(r.name, '=' || r.queue)
+            CROSS JOIN LATERAL work.permits_left(r.shape, r.count, r.per_ns, r.burst, coalesce(t.at, 0),
+                coalesce(t.used, 0), coalesce(t.log_at, '{}'), coalesce(t.log_used, '{}'), _ns) AS p
+            WHERE r.queue = ANY (_queues) LOOP
+            _rated := _rated || _rate.queue;
+            _bucket_of := _bucket_of || _rate.bucket;
+            IF array_position(_buckets, _rate.bucket) IS NULL THEN
+                _buckets := _buckets || _rate.bucket;
+                _permits := _permits || _rate.room;
+                _next_permits := _next_permits || _rate.next_at;
+                _taken := _taken || 0;
+            END IF;
+        END LOOP;
+    END IF;
     LOOP
         FOR _n IN 1 .. coalesce(cardinality(_queues), 0) LOOP
             EXIT WHEN _left <= 0;
             _queue := _queues[_n];
             CONTINUE WHEN _queue = ANY (_paused);
             _of := array_position(_limited, _queue);
+            _bucket := array_position(_buckets, _bucket_of[array_position(_rated, _queue)]);
             -- What is null is no limit.
-            _share := least(_left, _at_most[_n], _room[_of]);
+            _share := least(_left, _at_most[_n], _room[_of], _permits[_bucket]);
             _reach := _share;
             LOOP
                 EXIT WHEN _share <= 0;
@@ -110,12 +146,27 @@ BEGIN
                 IF _of IS NOT NULL THEN
                     _room[_of] := _room[_of] - _found;
                 END IF;
+                IF _bucket IS NOT NULL THEN
+                    _permits[_bucket] := _permits[_bucket] - _found;
+                    _taken[_bucket] := _taken[_bucket] + _found;
+                END IF;
                 EXIT WHEN _cut IS NULL;
                 _reach := _reach * 4;
             END LOOP;
         END LOOP;
         EXIT WHEN _left <= 0 OR _floor_queue IS NULL;
         _floor_queue := NULL;
+    END LOOP;
+    FOR _n IN 1 .. coalesce(cardinality(_buckets), 0) LOOP
+        SELECT r.* INTO _rate FROM work.rates r
+        WHERE r.queue = _rated[array_position(_bucket_of, _buckets[_n])];
+        IF _taken[_n] > 0 THEN
+            PERFORM work.take_permits(_buckets[_n], _rate.shape, _rate.count, _rate.per_ns, _rate.burst, _taken[_n], _ns);
+            SELECT p.next_at INTO _permit_at FROM work.permits t CROSS JOIN LATERAL work.permits_left(_rate.shape,
+                _rate.count, _rate.per_ns, _rate.burst, t.at, t.used, t.log_at, t.log_used, _ns) AS p
+            WHERE t.bucket = _buckets[_n];
+            _next_permits[_n] := _permit_at;
+        END IF;
     END LOOP;
     lease_until := _t;
     FOREACH queue IN ARRAY coalesce(_limited, '{}') LOOP
@@ -137,6 +188,17 @@ BEGIN
             ORDER BY j.scheduled_at, j.seq LIMIT 1
         ) AS next
         WHERE _paused IS NULL OR q <> ALL (_paused);
+        IF 0 >= ANY (_permits) THEN
+            -- What is due and has no permit.
+            SELECT least(scheduled_at, to_timestamp(min(_next_permits[b.n]) / 1000000000.0)) INTO scheduled_at
+            FROM unnest(_rated, _bucket_of) AS r (queue, bucket)
+            CROSS JOIN LATERAL (SELECT array_position(_buckets, r.bucket) AS n) AS b
+            WHERE _permits[b.n] <= 0 AND (_paused IS NULL OR r.queue <> ALL (_paused))
+                AND (_limited IS NULL OR coalesce(_room[array_position(_limited, r.queue)], 1) > 0)
+                AND EXISTS (SELECT FROM generate_series(0, 9) AS p CROSS JOIN LATERAL (
+                    SELECT FROM work.jobs j WHERE j.state = 'available' AND j.queue = r.queue AND j.priority = p
+                        AND j.scheduled_at <= _t LIMIT 1) AS due);
+        END IF;
         IF scheduled_at IS NOT NULL THEN
             RETURN NEXT;
         END IF;
