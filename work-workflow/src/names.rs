@@ -29,6 +29,11 @@ pub(crate) fn kind(workflow: &str, state: &str) -> Kind {
     Kind::from(format!("{workflow}.{state}"))
 }
 
+/// What the names of all queues of a run begin with.
+pub(crate) fn queues(workflow: &str, run: &str) -> Queue {
+    Queue::from(format!("{workflow}.{run}."))
+}
+
 /// Where the records of runs are: no runner drains it.
 pub(crate) fn control(workflow: &str) -> Queue {
     Queue::from(format!("{workflow}.runs"))

@@ -270,6 +270,7 @@ impl<S: States> Run<S> {
         // The record goes last: as long as it is there, the cancellation can be repeated.
         let told = self.shared.sweep(&self.live).await?;
         self.shared.store.cancel(vec![self.shared.record_id(self.name())]).await?;
+        self.shared.store.release_queues(crate::names::queues(&self.shared.live.graph.name, self.name())).await?;
         self.shared.live.changed();
         Ok(told)
     }
@@ -286,6 +287,7 @@ impl<S: States> Run<S> {
             return Ok(false);
         }
         self.shared.store.cancel(vec![self.shared.record_id(self.name())]).await?;
+        self.shared.store.release_queues(crate::names::queues(&self.shared.live.graph.name, self.name())).await?;
         self.shared.live.remove(self.name());
         Ok(true)
     }

@@ -107,6 +107,8 @@ impl Shared {
         let record = Record { run: name.to_owned(), overall: &overall, states };
         let record = serde_json::to_vec(&record).map_err(json)?;
         let job = self.record("run", record).with_id(self.record_id(name));
+        // What other runners forget by age is none of this run's steps.
+        self.store.keep_queues(names::queues(&graph.name, name)).await?;
         let inserted = self.store.insert(vec![job.into_stored(DEFAULT_MAX_ARGS)?]).await?;
         if inserted.iter().any(|inserted| matches!(inserted, work_core::store::Inserted::Duplicate(_))) {
             return Ok(None);
@@ -173,6 +175,7 @@ impl Shared {
             Some(run) => run,
             None => {
                 let overall = Bytes::copy_from_slice(record.overall.get().as_bytes());
+                self.store.keep_queues(names::queues(&graph.name, &record.run)).await?;
                 let run = LiveRun::new(graph, record.run.clone(), overall);
                 self.load(&run).await?;
                 self.note_states(record, states).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use work_core::store::{Inspect, JobFilter, MemoryStore};
+use work_core::store::{Inspect, JobFilter, MemoryStore, Retention};
 use work_core::{State, Status};
 use work_workflow::{Engine, Export, Item, Next, Phase, Step, Workflow, replace_file};
 
@@ -18,6 +18,7 @@ on_every_store!(
     a_cancelled_run_ends_and_its_name_stays_taken,
     an_export_is_edited_and_goes_on_in_another_store,
     a_run_that_is_over_can_be_closed,
+    what_other_runners_forget_by_age_is_no_step_of_a_run,
     an_item_in_a_state_that_the_code_lacks_waits_and_is_named,
     an_engine_that_is_told_to_stop_before_it_starts_returns_at_once_and_can_be_used_again,
     stopped_at_50_random_moments_it_goes_on_and_every_step_is_settled_once,
@@ -192,6 +193,24 @@ async fn a_run_that_is_over_can_be_closed<S: Inspect + Clone>(store: S) {
     assert_eq!(store.counts(JobFilter::default()).await.unwrap().open(), 0);
     assert!(engine.open("r").await.is_err());
     assert_eq!(run.report().await.unwrap().state("done").completed, 3);
+}
+
+/// Until it is closed.
+async fn what_other_runners_forget_by_age_is_no_step_of_a_run<S: Inspect + Clone>(store: S) {
+    let site = Site::default();
+    let engine = engine(store.clone(), pages(&site));
+    let run = engine.create("r", &()).await.unwrap();
+    run.add_all(Page::Get, 0..5).await.unwrap();
+    drain(&engine, &run).await;
+    let at_once = Retention::default().completed(Duration::ZERO).discarded(Duration::ZERO).cancelled(Duration::ZERO);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(store.prune(at_once, 100).await.unwrap(), 0);
+    assert_eq!(run.report().await.unwrap().state("done").completed, 5);
+    // Nor of one that another process knows of.
+    let other = self::engine(store.clone(), pages(&site));
+    assert!(other.open("r").await.unwrap().close().await.unwrap());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(store.prune(at_once, 100).await.unwrap() >= 10);
 }
 
 async fn an_export_is_edited_and_goes_on_in_another_store<S: Inspect>(store: S) {

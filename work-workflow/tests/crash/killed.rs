@@ -3,23 +3,16 @@
 //!
 //! `WORK_SEED` repeats a run, `WORK_LONG=1` makes it 10,000 items and 50 kills.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
-
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use work_core::store::{Inspect, JobFilter, Order};
+use work_core::store::{Inspect, JobFilter, MemoryStore, Order};
 use work_core::{Attempt, Backoff, JobId, JobState, State};
-use work_sqlite::SqliteStore;
-use work_workflow::{Engine, Item, Next, Phase, Step, Workflow};
+use work_workflow::{Engine, Export, Item, Next, Phase, Step, Workflow};
 
-/// Where the child finds its folder; without it, the test for the child does nothing.
-const FOLDER: &str = "WORK_WORKFLOW_CRASH";
+use crate::place::{Place, Starts, block_on};
+
 const SEEDS: &str = "WORK_WORKFLOW_SEEDS";
 
 /// Children of each seed.
@@ -27,17 +20,6 @@ const KICKS: u32 = 3;
 
 work_workflow::states! {
     enum Path6: u32 { Split = "split", Work = "work", Flaky = "flaky", Check = "check", Done = "done", Dead = "dead" }
-}
-
-/// Where every start of a handler is written, before it does anything.
-#[derive(Clone)]
-struct Starts(Arc<File>);
-
-impl Starts {
-    fn note(&self, id: JobId) {
-        // One write of one line, appended: a kill leaves all of it or nothing.
-        (&*self.0).write_all(format!("{id}\n").as_bytes()).unwrap();
-    }
 }
 
 async fn pause() {
@@ -83,66 +65,68 @@ fn flow(starts: Starts) -> Workflow<Path6> {
         .unwrap()
 }
 
-async fn engine(folder: &Path) -> Engine<Path6> {
-    let starts = File::options().create(true).append(true).open(folder.join("starts")).unwrap();
-    let store = SqliteStore::open(folder.join("jobs.db")).await.unwrap();
-    let builder = Engine::builder(store, flow(Starts(Arc::new(starts)))).lease_for(Duration::from_millis(200));
+fn engine(place: &Place, store: impl Inspect) -> Engine<Path6> {
+    let builder = Engine::builder(store, flow(place.starts())).lease_for(Duration::from_millis(200));
     // Each kill is a crash of what runs.
     builder.max_crashes(10_000).build()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_is_killed() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let seeds: u32 = std::env::var(SEEDS).unwrap().parse().unwrap();
-    let engine = engine(&folder).await;
+    let (Some(place), Ok(seeds)) = (Place::of_child(), std::env::var(SEEDS)) else { return };
+    let seeds: u32 = seeds.parse().unwrap();
+    let engine = engine(&place, place.open().await);
     let run = engine.create_or_open("r", &()).await.unwrap();
     run.seed(Path6::Split, 0..seeds).await.unwrap();
     engine.run_until(run.done()).await.unwrap();
 }
 
-fn start(folder: &Path, seeds: u32) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "child_that_is_killed", "--nocapture"]).env(FOLDER, folder).env(SEEDS, seeds.to_string());
-    child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+fn start(place: &Place, seeds: u32) -> Child {
+    place.start("killed::child_that_is_killed", &[(SEEDS, seeds.to_string())])
 }
 
 /// The steps that are recorded, and how many starts were noted before that was looked up.
-fn recorded(folder: &Path) -> (usize, HashSet<String>) {
-    let store = folder.join("jobs.db");
-    let noted = std::fs::read_to_string(folder.join("starts")).unwrap_or_default().lines().count();
+fn recorded(place: &Place) -> (usize, HashSet<String>) {
+    let noted = place.noted().len();
     let mut ids = HashSet::new();
-    if store.exists() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let store = SqliteStore::open(store).await.unwrap();
-            let filter = JobFilter::all().state(JobState::Completed);
-            let mut after = None;
-            loop {
-                let page = store.list(filter.clone(), Order::OldestFirst, after, 1_000).await.unwrap();
-                ids.extend(page.jobs.iter().map(|job| job.job.parts.id.to_string()));
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
+    block_on(async {
+        let store = place.open().await;
+        let filter = JobFilter::all().state(JobState::Completed);
+        let mut after = None;
+        loop {
+            let page = store.list(filter.clone(), Order::OldestFirst, after, 1_000).await.unwrap();
+            ids.extend(page.jobs.iter().map(|job| job.job.parts.id.to_string()));
+            after = page.next;
+            if after.is_none() {
+                break;
             }
-        });
-    }
+        }
+    });
     (noted, ids)
 }
 
 #[test]
 fn killed_at_random_moments_every_item_ends_and_no_recorded_step_runs_again() {
+    killed_at_random_moments(&Place::on_sqlite());
+}
+
+#[test]
+fn killed_at_random_moments_on_postgres_every_item_ends_and_no_recorded_step_runs_again() {
+    if let Some(place) = Place::on_postgres() {
+        killed_at_random_moments(&place);
+    }
+}
+
+fn killed_at_random_moments(place: &Place) {
     let seed = std::env::var("WORK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(fresh_seed);
     println!("seed {seed} (repeat with WORK_SEED={seed})");
     let long = std::env::var_os("WORK_LONG").is_some();
     let (seeds, kills) = if long { (2_500, 50) } else { (250, 20) };
-    let place = tempfile::tempdir().unwrap();
-    let (folder, mut chance) = (place.path(), Chance(seed));
+    let mut chance = Chance(seed);
 
     let (mut looks, mut hit) = (Vec::new(), 0);
     for _ in 0..kills {
-        let mut child = start(folder, seeds);
+        let mut child = start(place, seeds);
         // From before it has opened its store to well into its work.
         let moment =
             Instant::now() + Duration::from_millis(5).mul_f64(1.0 + chance.share() * if long { 400.0 } else { 120.0 });
@@ -152,15 +136,16 @@ fn killed_at_random_moments_every_item_ends_and_no_recorded_step_runs_again() {
         hit += u32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
-        looks.push(recorded(folder));
+        looks.push(recorded(place));
     }
     println!(
         "{hit} of {kills} kills hit a running process; steps recorded: {:?}",
         looks.iter().map(|look| look.1.len()).collect::<Vec<_>>()
     );
     assert!(hit >= kills / 2, "most kills must hit");
+    let export = export(place);
 
-    let mut last = start(folder, seeds);
+    let mut last = start(place, seeds);
     let limit = Instant::now() + Duration::from_secs(120);
     while last.try_wait().unwrap().is_none() {
         if Instant::now() > limit {
@@ -169,24 +154,45 @@ fn killed_at_random_moments_every_item_ends_and_no_recorded_step_runs_again() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(last.wait().unwrap().success());
-    every_item_ended(folder, seeds);
+    block_on(async { every_item_ended(&engine(place, place.open().await), seeds).await });
 
-    let starts = std::fs::read_to_string(folder.join("starts")).unwrap();
-    let starts: Vec<&str> = starts.lines().collect();
+    let starts = place.noted();
     for (noted, done) in &looks {
-        let again = starts[*noted..].iter().find(|id| done.contains(**id));
+        let again = starts[*noted..].iter().find(|id| done.contains(*id));
         assert_eq!(again, None, "a step that was recorded ran again");
+    }
+    if let Some(export) = export {
+        goes_on_elsewhere(place, &export, seeds);
     }
 }
 
-fn every_item_ended(folder: &Path, seeds: u32) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let items = runtime.block_on(async {
-        let run = engine(folder).await.open("r").await.unwrap();
-        let report = run.report().await.unwrap();
-        assert_eq!((report.open(), report.state("work").failed), (0, 0), "{report:?}");
-        run.items().await.unwrap()
+/// The run as the last kill left it; none if it was not there yet.
+fn export(place: &Place) -> Option<Export> {
+    block_on(async {
+        let run = engine(place, place.open().await).open("r").await.ok()?;
+        Some(run.export().await.unwrap())
+    })
+}
+
+/// In another store, what the kills left goes on to its end too.
+fn goes_on_elsewhere(place: &Place, export: &Export, seeds: u32) {
+    let begun = export.items.iter().filter(|item| item.parent.is_none()).count();
+    assert_eq!(begun, seeds as usize, "one child at least got so far");
+    let open = export.items.iter().filter(|item| matches!(item.phase, Phase::Waiting | Phase::Executing)).count();
+    println!("{open} of {} items were open after the last kill, and went on in another store too", export.items.len());
+    block_on(async {
+        let elsewhere = engine(place, MemoryStore::new());
+        let run = elsewhere.import(export).await.unwrap();
+        elsewhere.run_until(run.done()).await.unwrap();
+        every_item_ended(&elsewhere, seeds).await;
     });
+}
+
+async fn every_item_ended(engine: &Engine<Path6>, seeds: u32) {
+    let run = engine.open("r").await.unwrap();
+    let report = run.report().await.unwrap();
+    assert_eq!((report.open(), report.state("work").failed), (0, 0), "{report:?}");
+    let items = run.items().await.unwrap();
     assert_eq!(items.len() as u32, seeds * (1 + KICKS));
     let mut kicked: HashMap<Option<JobId>, Vec<u64>> = HashMap::new();
     for item in &items {
