@@ -115,6 +115,57 @@ name_type! {
 impl Queue {
     /// The queue of jobs that name none.
     pub const DEFAULT: Queue = Queue::from_static("default");
+
+    /// The queue of a key: jobs of one tenant, say, wait in one of their own. `name:key`.
+    ///
+    /// ```
+    /// use work_core::Queue;
+    ///
+    /// let queue = Queue::of_key("mail", "tenant-7");
+    /// assert_eq!(queue.as_str(), "mail:tenant-7");
+    /// assert!(Queue::of_key("mail", "a key").validate().is_err());
+    /// ```
+    #[must_use]
+    pub fn of_key(name: &str, key: impl fmt::Display) -> Self {
+        Self::from(format!("{name}:{key}"))
+    }
+
+    /// The queues of all keys, for those who drain or limit them: `name:*`. No job is in it.
+    #[must_use]
+    pub fn each_key(name: &str) -> Self {
+        Self::of_key(name, '*')
+    }
+
+    /// What the names of these queues begin with, if they are those of [each key](Self::each_key).
+    #[must_use]
+    pub fn keys_of(&self) -> Option<&str> {
+        self.as_str().strip_suffix('*').filter(|prefix| prefix.len() > 1 && prefix.ends_with(':'))
+    }
+
+    /// The queues of all keys that this one is among, if its name has a colon.
+    #[must_use]
+    pub fn among(&self) -> Option<Self> {
+        let (name, _) = self.as_str().rsplit_once(':')?;
+        Some(Self::each_key(name))
+    }
+
+    /// True if it is one of the queues of each key that `keys` stands for.
+    #[must_use]
+    pub fn is_key_of(&self, keys: &Self) -> bool {
+        self.keys_of().is_none() && self.among().as_ref() == Some(keys)
+    }
+
+    /// As [`validate`](Self::validate), and the queues of [each key](Self::each_key) pass too.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`], as there.
+    pub fn validate_drained(&self) -> Result<(), InvalidName> {
+        match self.keys_of() {
+            Some(prefix) => check("queue", prefix),
+            None => self.validate(),
+        }
+    }
 }
 
 impl Default for Queue {

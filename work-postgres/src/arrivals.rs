@@ -36,10 +36,14 @@ impl Arrivals {
     /// Answers whether somebody waits for this queue.
     pub(crate) fn wake(&self, queue: &str) -> bool {
         let queues = self.locked();
-        let Some(notify) = queues.get(queue) else { return false };
-        notify.notify_waiters();
-        // Who waits has it too.
-        Arc::strong_count(notify) > 1
+        let wake = |notify: &Arc<Notify>| {
+            notify.notify_waiters();
+            // Who waits has it too.
+            Arc::strong_count(notify) > 1
+        };
+        let key = queue.contains(':').then(|| Queue::from(queue.to_owned()).among()).flatten();
+        let among = key.and_then(|keys| queues.get(keys.as_str())).is_some_and(wake);
+        queues.get(queue).is_some_and(wake) || among
     }
 
     pub(crate) fn wake_all(&self) {

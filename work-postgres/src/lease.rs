@@ -32,11 +32,28 @@ const FLOOR_FOR: Duration = Duration::from_millis(500);
 
 pub(crate) fn lease<'c>(session: &'c Session, want: &'c Want) -> BoxFuture<'c, Result<Leased, Error>> {
     Box::pin(async move {
+        let named = if want.has_keys() { Some(with_keys(session, want).await?) } else { None };
+        let want = named.as_ref().unwrap_or(want);
         let mut leased = Leased::default();
         // Rows that are no jobs make room for others.
         while leased.jobs.len() < want.limit && take(session, want, &mut leased).await? > 0 {}
         Ok(leased)
     })
+}
+
+/// With the queues of keys by their names.
+async fn with_keys(session: &Session, want: &Want) -> Result<Want, Error> {
+    let mut found = HashMap::<&Queue, Vec<Queue>>::new();
+    for queue in &want.queues {
+        if let Some(prefix) = queue.keys_of() {
+            let now = session.shared.now();
+            let params: [Param<'_>; 2] = [(&prefix, Type::TEXT), (&now, Type::TIMESTAMPTZ)];
+            let rows = session.query(&session.shared.sql.queues_of_keys, &params).await?;
+            let queues = rows.iter().map(|row| row.try_get::<_, String>(0).map(Queue::from));
+            found.insert(queue, queues.collect::<Result<_, _>>()?);
+        }
+    }
+    want.with_keys(|keys| Ok(found.get(keys).cloned().unwrap_or_default()))
 }
 
 /// Leases once. Answers how many rows were no jobs.

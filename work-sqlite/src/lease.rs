@@ -5,6 +5,7 @@ use work_core::store::{ErrorRecord, Fence, Lease, LeaseKey, Leased, Want};
 use work_core::{DEFAULT_MAX_ATTEMPTS, Queue, Status};
 
 use crate::after::NEVER;
+use crate::keys;
 use crate::queues::{any_limits, is_paused, room};
 use crate::rates::{Permits, any_rates};
 use crate::row::{self, BadRow, COLUMNS, Stored, WIDTH, instant};
@@ -50,6 +51,8 @@ const TAKE: &str = "UPDATE jobs SET state = 'running', attempt = ?2, fence = ?3,
 
 pub(crate) fn lease(connection: &Connection, shared: &Shared, want: &Want) -> rusqlite::Result<Leased> {
     let now = shared.now();
+    let named = if want.has_keys() { Some(keys::named(connection, want, now)?) } else { None };
+    let want = named.as_ref().unwrap_or(want);
     let (due, take) = (connection.prepare_cached(&due_sql())?, connection.prepare_cached(TAKE)?);
     let mut leasing = Leasing { connection, shared, want, now, due, take };
     let mut leased = Leased::default();

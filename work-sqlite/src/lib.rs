@@ -10,6 +10,7 @@ mod faults;
 mod insert;
 mod insert_in;
 mod inspect;
+mod keys;
 mod lease;
 mod migrate;
 mod open;

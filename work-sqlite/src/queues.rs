@@ -9,6 +9,7 @@ use work_core::{JobState, Queue};
 
 use crate::candidates::groups_of;
 use crate::inspect::{COUNT_DEAD, COUNT_READY};
+use crate::keys::forget_limits;
 use crate::lease::first_due;
 use crate::rates;
 use crate::row::instant;
@@ -82,6 +83,7 @@ pub(crate) fn set_limit(
     (queue, at_most): &(Queue, Option<u32>),
 ) -> rusqlite::Result<Option<u32>> {
     let before = limit(connection, queue)?;
+    forget_limits(connection, "limits", queue)?;
     let name = queue.as_str();
     match at_most {
         Some(_) => connection

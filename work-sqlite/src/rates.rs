@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use work_core::Queue;
 use work_core::limit::{Rate, Shape, Taken};
 
+use crate::keys::forget_limits;
 use crate::store::Shared;
 
 const RATE: &str = "SELECT shape, count, per_ns, burst, name FROM rates";
@@ -111,6 +112,7 @@ pub(crate) fn set(
     (queue, given): &(Queue, Option<Rate>),
 ) -> rusqlite::Result<Option<Rate>> {
     let before = rate(connection, queue)?;
+    forget_limits(connection, "rates", queue)?;
     match given {
         None => _ = connection.prepare_cached("DELETE FROM rates WHERE queue = ?1")?.execute([queue.as_str()])?,
         Some(rate) => {

@@ -132,6 +132,16 @@ impl Queues {
     /// refused when it starts, one that says nothing is held to it.
     ///
     /// The jobs of a runner that crashed count until their leases have ended and were taken back.
+    ///
+    /// Of the queues of [each key](Queue::each_key) it is the limit of each of them:
+    ///
+    /// ```
+    /// use work_core::{Job, Queue, runner::Queues};
+    ///
+    /// let job = Job::new("mail", "hello").queue(Queue::of_key("mail", "tenant-7"));
+    /// let one_of_a_tenant = Queues::strict(["mail:*"]).at_most_everywhere("mail:*", 1);
+    /// assert!(job.validate().is_ok() && one_of_a_tenant.validate().is_ok());
+    /// ```
     pub fn at_most_everywhere(self, queue: impl Into<Queue>, jobs: u32) -> Self {
         self.change(queue.into(), |line| line.everywhere = Some(jobs))
     }
@@ -171,7 +181,7 @@ impl Queues {
             return Err(InvalidQueues::Empty);
         }
         for (at, (queue, line)) in self.names.iter().zip(&self.lines).enumerate() {
-            queue.validate()?;
+            queue.validate_drained()?;
             if self.names[..at].contains(queue) {
                 return Err(InvalidQueues::Duplicate(queue.clone()));
             }

@@ -156,7 +156,8 @@ impl Turns {
     }
 
     pub(super) fn find(&self, queue: &Queue) -> Option<usize> {
-        self.queues.names.iter().position(|name| name == queue)
+        let find = |queue: &Queue| self.queues.names.iter().position(|name| name == queue);
+        find(queue).or_else(|| find(&queue.among()?))
     }
 
     pub(super) fn name(&self, at: usize) -> &Queue {

@@ -32,6 +32,41 @@ impl Default for Want {
 }
 
 impl Want {
+    /// True if it wants jobs of the queues of [each key](Queue::each_key): a store looks up which those are, and
+    /// [names them](Self::with_keys).
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.queues.iter().any(|queue| queue.keys_of().is_some())
+    }
+
+    /// With the queues of the keys by their names: `of` answers those that have jobs waiting, the one whose turn is next first.
+    /// Each gets its share, and then what others leave.
+    ///
+    /// # Errors
+    ///
+    /// Those of `of`.
+    pub fn with_keys<E>(&self, mut of: impl FnMut(&Queue) -> Result<Vec<Queue>, E>) -> Result<Self, E> {
+        let (mut queues, mut at_most) = (Vec::new(), Vec::new());
+        for (queue, most) in self.turns() {
+            if queue.keys_of().is_none() {
+                queues.push(queue.clone());
+                at_most.push(most);
+                continue;
+            }
+            let keys = of(queue)?;
+            let all = most.min(self.limit);
+            for (n, key) in keys.iter().enumerate() {
+                queues.push(key.clone());
+                at_most.push(all / keys.len() + usize::from(n < all % keys.len()));
+            }
+            if most >= self.limit {
+                at_most.extend(keys.iter().map(|_| most));
+                queues.extend(keys);
+            }
+        }
+        Ok(Self { queues, at_most, ..self.clone() })
+    }
+
     /// The queues by turns, each with what it may take at most.
     pub fn turns(&self) -> impl Iterator<Item = (&Queue, usize)> {
         let most = self.at_most.iter().copied().chain(std::iter::repeat(usize::MAX));

@@ -94,13 +94,17 @@ pub fn check_queue(queue: &Queue) -> Result<(), StoreError> {
     queue.validate().map_err(|error| StoreError::rejected("the queue is refused", error))
 }
 
+fn check_drained(queue: &Queue) -> Result<(), StoreError> {
+    queue.validate_drained().map_err(|error| StoreError::rejected("the queue is refused", error))
+}
+
 /// Refuses a queue that no job could be in, and a limit that would let no job run. For authors of stores.
 ///
 /// # Errors
 ///
 /// [`StoreError`] says what is wrong, and what is accepted.
 pub fn check_limit(queue: &Queue, at_most: Option<u32>) -> Result<(), StoreError> {
-    check_queue(queue)?;
+    check_drained(queue)?;
     if at_most == Some(0) {
         return Err(StoreError::rejected("the limit of the queue is refused", InvalidQueues::NoRoom(queue.clone())));
     }
@@ -113,7 +117,7 @@ pub fn check_limit(queue: &Queue, at_most: Option<u32>) -> Result<(), StoreError
 ///
 /// [`StoreError`] says what is wrong, and what is accepted.
 pub fn check_rate(queue: &Queue, rate: Option<&Rate>) -> Result<(), StoreError> {
-    check_queue(queue)?;
+    check_drained(queue)?;
     let name = rate.map_or(Ok(()), Rate::validate);
     name.map_err(|error| StoreError::rejected("the rate of the queue is refused", error))
 }

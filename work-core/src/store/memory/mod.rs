@@ -98,6 +98,7 @@ impl Store for MemoryStore {
     fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
         let now = self.now();
         let mut table = self.table();
+        let want = if want.has_keys() { table.with_keys(&want, now) } else { want };
         let jobs = table.lease(&want, now);
         let short = jobs.len() < want.limit;
         let open = want.queues.iter().filter(|queue| table.room(queue) > 0);
@@ -282,9 +283,10 @@ impl Inspect for MemoryStore {
         }
         let mut table = self.table();
         let before = match at_most {
-            Some(at_most) => table.limits.insert(queue, at_most),
+            Some(at_most) => table.limits.insert(queue.clone(), at_most),
             None => table.limits.remove(&queue),
         };
+        table.limits.retain(|other, _| !other.is_key_of(&queue));
         drop(table);
         self.changed(before)
     }

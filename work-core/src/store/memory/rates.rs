@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -5,6 +6,7 @@ use chrono::{DateTime, Utc};
 use super::table::Table;
 use crate::Queue;
 use crate::limit::Rate;
+use crate::store::Want;
 
 /// How many jobs start in a time.
 impl Table {
@@ -20,6 +22,7 @@ impl Table {
 
     /// Answers the rate before.
     pub(super) fn set_rate(&mut self, queue: Queue, rate: Option<Rate>) -> Option<Rate> {
+        self.rates.retain(|other, _| !other.is_key_of(&queue));
         let Some(rate) = rate else { return self.rates.remove(&queue) };
         let before = self.rates.get(&queue).cloned();
         if let Some(name) = rate.name() {
@@ -27,6 +30,32 @@ impl Table {
         }
         self.rates.insert(queue, rate);
         before
+    }
+
+    /// The queues of keys by their names, the one whose job is due first first. Each gets the limits of all.
+    pub(super) fn with_keys(&mut self, want: &Want, now: DateTime<Utc>) -> Want {
+        let with_keys = want.with_keys(|keys| {
+            let prefix = keys.keys_of().unwrap_or_default();
+            let from = (Queue::from(prefix.to_owned()), 0, DateTime::<Utc>::MIN_UTC, i64::MIN);
+            let waiting = self.ready.range(from..).take_while(|(queue, ..)| queue.as_str().starts_with(prefix));
+            let mut queues: Vec<Queue> = waiting.map(|(queue, ..)| queue.clone()).collect();
+            queues.dedup();
+            queues.retain(|queue| queue.is_key_of(keys));
+            queues.sort_by_cached_key(|queue| {
+                let first = self.next_due(queue, now, want.aging).and_then(|seq| self.rows.get(&seq));
+                first.map_or((u8::MAX, DateTime::<Utc>::MAX_UTC), |row| (row.stored.job.parts.priority, row.due()))
+            });
+            for queue in &queues {
+                if let Some(at_most) = self.limits.get(keys).copied() {
+                    self.limits.entry(queue.clone()).or_insert(at_most);
+                }
+                if let Some(rate) = self.rates.get(keys).cloned() {
+                    self.rates.entry(queue.clone()).or_insert(rate);
+                }
+            }
+            Ok::<_, Infallible>(queues)
+        });
+        with_keys.unwrap_or_else(|never| match never {})
     }
 
     /// How many jobs of a queue may start now.

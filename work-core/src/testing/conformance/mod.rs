@@ -20,6 +20,7 @@ pub mod compose;
 pub mod group;
 pub mod insert;
 pub mod inspect;
+pub mod keys;
 pub mod lease;
 pub mod operate;
 pub mod overflow;
@@ -155,6 +156,12 @@ macro_rules! conformance {
                 surplus_outlives_the_instance_that_took_it,
                 a_refusal_of_the_store_reaches_the_caller,
                 sixty_four_callers_overflow_five_slots,
+            ]
+            keys: [
+                of_each_key_no_more_are_leased_than_that,
+                each_key_has_its_share,
+                each_key_has_its_rate,
+                runners_run_one_of_each_key,
             ]
             schedule: [
                 a_schedule_is_kept_by_its_name,

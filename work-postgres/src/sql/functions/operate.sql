@@ -257,6 +257,7 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(work_channel || ':' || _queue, 0));
     SELECT l.at_most INTO _before FROM work.limits l WHERE l.queue = _queue;
+    DELETE FROM work.limits l WHERE work.is_key_of(l.queue, _queue);
     IF _at_most IS NULL THEN
         DELETE FROM work.limits l WHERE l.queue = _queue;
     ELSE

@@ -74,6 +74,7 @@ CREATE OR REPLACE FUNCTION work.rate_queue(
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(work_channel || ':=', 0));
     RETURN QUERY SELECT * FROM work.rates r WHERE r.queue = _queue;
+    DELETE FROM work.rates r WHERE work.is_key_of(r.queue, _queue);
     IF _shape IS NULL THEN
         DELETE FROM work.rates r WHERE r.queue = _queue;
     ELSE
@@ -83,3 +84,51 @@ BEGIN
             burst = excluded.burst, name = excluded.name;
     END IF;
 END $$;
+
+-- The queues of keys whose names begin so and that have jobs waiting, the one whose job is due first first. Each gets the
+-- limits of all, unless it has its own.
+CREATE OR REPLACE FUNCTION work.queues_of_keys(_prefix text, _now timestamptz) RETURNS SETOF text LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+DECLARE
+    _t timestamptz := coalesce(_now, clock_timestamp());
+    -- The sign after the colon.
+    _end text := left(_prefix, -1) || ';';
+    _from text := _prefix;
+    _queues text[] := '{}';
+    _firsts double precision[] := '{}';
+    _priorities integer[] := '{}';
+    _priority integer;
+    _first timestamptz;
+BEGIN
+    LOOP
+        SELECT j.queue INTO _from FROM work.jobs j
+        WHERE j.state = 'available' AND j.queue > _from AND j.queue < _end ORDER BY j.queue LIMIT 1;
+        EXIT WHEN NOT FOUND;
+        CONTINUE WHEN position(':' IN substr(_from, length(_prefix) + 1)) > 0;
+        _priority := NULL;
+        _first := NULL;
+        SELECT p, d.at INTO _priority, _first FROM generate_series(0, 9) AS p CROSS JOIN LATERAL (
+            SELECT j.scheduled_at AS at FROM work.jobs j
+            WHERE j.state = 'available' AND j.queue = _from AND j.priority = p AND j.scheduled_at <= _t
+            ORDER BY j.scheduled_at, j.seq LIMIT 1
+        ) AS d ORDER BY p LIMIT 1;
+        _queues := _queues || _from;
+        _priorities := _priorities || coalesce(_priority, 10);
+        _firsts := _firsts || coalesce(extract(epoch FROM _first)::double precision, 0);
+    END LOOP;
+    INSERT INTO work.limits (queue, at_most) SELECT q, l.at_most FROM work.limits l CROSS JOIN unnest(_queues) AS q
+    WHERE l.queue = _prefix || '*' ORDER BY q ON CONFLICT DO NOTHING;
+    INSERT INTO work.rates SELECT q, r.shape, r.count, r.per_ns, r.burst, r.name
+    FROM work.rates r CROSS JOIN unnest(_queues) AS q
+    WHERE r.queue = _prefix || '*' ORDER BY q ON CONFLICT DO NOTHING;
+    RETURN QUERY SELECT q.queue FROM unnest(_queues, _priorities, _firsts) AS q (queue, priority, at)
+    ORDER BY q.priority, q.at;
+END $$;
+
+-- The limits of single keys are made anew.
+CREATE OR REPLACE FUNCTION work.is_key_of(_queue text, _keys text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT _keys LIKE '%:*' AND _queue <> _keys AND starts_with(_queue, left(_keys, -1))
+        AND position(':' IN substr(_queue, length(_keys))) = 0
+$$;
