@@ -33,6 +33,10 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
     let mut turns = Turns::new(&board.settings.queues);
     let gate = board.settings.gate.as_ref();
     let mut window = Window::new(pool.concurrency(), turns.leases_ahead() && gate.is_none());
+    if let Some(gate) = gate {
+        let pool = pool.clone();
+        gate.count(Some(Box::new(move || pool.len())));
+    }
     let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(AT_LATEST).jitter(0.5);
     let (mut failures, mut lost) = (0, false);
     while let Some(()) = board.stopping.run_until_cancelled(room(&board, &pool, window.low_water())).await {
@@ -61,6 +65,8 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
         }
         window.look(pool.started(), pool.concurrency());
     }
+    // It holds the pool, which holds it.
+    gate.inspect(|gate| gate.count(None));
 }
 
 /// Until it is worth asking the store again. Jobs that it hands over meanwhile are started.
@@ -113,7 +119,10 @@ async fn woken(ready: Pin<&mut (dyn Future<Output = ()> + Send)>, turns: &Turns,
 /// So many run of each queue that nothing may be leased: waits until that changes.
 async fn end_of_one(turns: &Turns, pool: &Pool<Leases>, concurrency: usize, gate: Option<&Gate>) {
     if let Some(gate) = gate {
-        select(pin!(gate.freed(pool.len())), pin!(pool.at_most(pool.len().saturating_sub(1)))).await;
+        match pool.len() {
+            0 => gate.freed(0).await,
+            held => _ = select(pin!(gate.freed(held)), pin!(pool.at_most(held - 1))).await,
+        }
         return;
     }
     if pool.len() < concurrency {

@@ -1,6 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::store::BoxFuture;
 
@@ -10,7 +9,8 @@ pub(crate) struct Gate(Arc<Inner>);
 
 struct Inner {
     others: Box<dyn Others>,
-    held: AtomicUsize,
+    /// Counts the jobs that the runner has.
+    held: Mutex<Option<Box<dyn Fn() -> usize + Send>>>,
 }
 
 /// Who has the slots first.
@@ -24,16 +24,24 @@ pub(crate) trait Others: Send + Sync {
 
 impl Gate {
     pub(crate) fn new(others: impl Others + 'static) -> Self {
-        Self(Arc::new(Inner { others: Box::new(others), held: AtomicUsize::new(0) }))
+        Self(Arc::new(Inner { others: Box::new(others), held: Mutex::default() }))
     }
 
-    /// How many jobs the runner had when it looked last.
+    /// How many jobs the runner has.
     pub(crate) fn held(&self) -> usize {
-        self.0.held.load(Ordering::Relaxed)
+        self.counts().as_ref().map_or(0, |held| held())
+    }
+
+    /// Says how to count them; `None` when there are none any more.
+    pub(super) fn count(&self, held: Option<Box<dyn Fn() -> usize + Send>>) {
+        *self.counts() = held;
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Option<Box<dyn Fn() -> usize + Send>>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn free(&self, held: usize) -> usize {
-        self.0.held.store(held, Ordering::Relaxed);
         self.0.others.free(held)
     }
 

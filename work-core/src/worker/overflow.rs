@@ -23,7 +23,7 @@ use crate::{InvalidJob, Job, JobHandle, JobId, Kind, PerformError, Queue, Router
 /// [`run_until`](Self::run_until) takes surplus, of this and of other instances, into the slots that are free here.
 ///
 /// ```
-/// use work_core::{Args, Job, OverflowWorker, Router, Worker, store::MemoryStore};
+/// use work_core::{Args, Job, OverflowWorker, Router, Status, Worker, store::MemoryStore};
 ///
 /// async fn resize(Args(image): Args<String>) {
 ///     println!("{image}");
@@ -39,7 +39,7 @@ use crate::{InvalidJob, Job, JobHandle, JobId, Kind, PerformError, Queue, Router
 /// }
 /// let running = tokio::spawn(worker.clone().run_until(std::future::pending()));
 /// for handle in handles {
-///     assert!(handle.outcome().await?.is_completed());
+///     assert_eq!(handle.outcome().await?.status(), Status::SUCCESS);
 /// }
 /// let counts = worker.overflow_counts();
 /// assert_eq!(counts.here + counts.spilled, 5);
