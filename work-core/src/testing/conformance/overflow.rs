@@ -33,8 +33,7 @@ fn instance(
         gate.clone().cancelled_owned()
     };
     let router = Router::new().route("test", handler);
-    let builder =
-        OverflowWorker::builder(store.clone(), router).concurrency(slots).lease_for(Duration::from_millis(300));
+    let builder = OverflowWorker::builder(store.clone(), router).concurrency(slots).lease_for(seconds(5));
     let worker = builder.build().expect("valid settings");
     let stop = CancellationToken::new();
     let _running = tokio::spawn(worker.clone().run_until(stop.clone().cancelled_owned()));
