@@ -1,5 +1,6 @@
 //! What can be asked for.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ColorChoice, Parser, Subcommand};
 use clap_complete::Shell;
 use work_core::{JobId, Kind, Queue};
+use work_dashboard::workflows::RunName;
 
 use crate::filter::FilterArgs;
+use crate::values::AtMost;
 use crate::{time, values};
 
 /// Look into a store of jobs, and act on it.
@@ -58,7 +61,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: JobsCommand,
     },
-    /// Look at queues, pause and resume them
+    /// Look at queues, pause, resume and limit them
     Queues {
         #[command(subcommand)]
         command: QueuesCommand,
@@ -73,10 +76,17 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: WorkersCommand,
     },
+    /// Look at runs of workflows, pause, cancel, export and import them
+    Workflows {
+        #[command(subcommand)]
+        command: WorkflowsCommand,
+    },
     /// Count the jobs of each state and queue
     Stats,
     /// Watch counts, queues and workers live; once if this is no terminal
     Top(TopArgs),
+    /// Show the same in a browser, until Ctrl-C
+    Dashboard(DashboardArgs),
     /// Make the tables, or bring them up to date
     Migrate(MigrateArgs),
     /// Find out whether all is well, and what to do if not
@@ -224,6 +234,17 @@ pub(crate) enum QueuesCommand {
     Pause(QueueArgs),
     /// Lease from a queue again
     Resume(QueueArgs),
+    /// Let at most so many jobs of a queue run at once, by all workers together
+    Limit(LimitArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    #[command(flatten)]
+    pub(crate) queue: QueueArgs,
+    /// 1 to 4294967295, or none for any number
+    #[arg(value_name = "N|none", value_parser = values::limit)]
+    pub(crate) at_most: AtMost,
 }
 
 #[derive(Debug, Args)]
@@ -260,6 +281,95 @@ pub(crate) struct ScheduleArgs {
 pub(crate) enum WorkersCommand {
     /// List the workers that were heard of in the last minute
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkflowsCommand {
+    /// List the runs of all workflows, the newest first
+    List,
+    /// Show where the items of a run are
+    Show(RunArgs),
+    /// Start no more items of a run; what runs goes on
+    Pause(RunArgs),
+    /// Let a paused run go on
+    Resume(RunArgs),
+    /// Try the items of a run again that failed for good
+    Retry(RetryRunArgs),
+    /// End a run: what waits is cancelled, what runs is told to stop
+    Cancel(CancelRunArgs),
+    /// Print all of a run as JSON: to keep, to edit, and to import elsewhere
+    Export(RunArgs),
+    /// Make the items of an export anew, each in the state that the export says
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Which run: workflow.run, as `work workflows list` shows it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetryRunArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Only those that failed in this state
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelRunArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file of the export; - reads standard input
+    pub(crate) file: PathBuf,
+    /// The name of the run, if not that of the export
+    #[arg(long, value_name = "NAME")]
+    pub(crate) run: Option<String>,
+    /// Only check it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DashboardArgs {
+    /// The port; 0 takes any that is free
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// The address; another than that of this machine needs a token
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    /// A file with the token for looking and acting [default: WORK_DASHBOARD_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token: Option<PathBuf>,
+    /// A file with a token for looking only [default: WORK_DASHBOARD_READ_ONLY_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) read_only_token: Option<PathBuf>,
+    /// Without tokens: everybody may look, nobody may act
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Show args and outputs, which may be about persons
+    #[arg(long)]
+    pub(crate) show_args: bool,
+    /// Also answer requests for this name of a host
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Vec<String>,
+    /// The path that a proxy in front strips
+    #[arg(long, value_name = "PATH")]
+    pub(crate) base_path: Option<String>,
+    /// Browsers send the cookie by HTTPS only: behind a proxy that speaks it
+    #[arg(long)]
+    pub(crate) https: bool,
 }
 
 #[derive(Debug, Args)]

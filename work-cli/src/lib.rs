@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod confirm;
+mod dashboard;
 mod doctor;
 mod error;
 mod filter;
@@ -24,6 +25,7 @@ mod time;
 mod top;
 mod values;
 mod workers;
+mod workflows;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Exit
         Err(error) => return refuse(&error),
     };
     let quiet = cli.global.quiet;
+    // It stops by itself, gracefully.
+    let serves = matches!(cli.command, Command::Dashboard(_));
     let runtime = match Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return CliError::from(error).report(quiet),
@@ -60,7 +64,7 @@ pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Exit
             ended = &mut task => {
                 ended.unwrap_or_else(|error| Err(CliError::failed(format!("a bug in this program: {error}"))))
             }
-            _ = tokio::signal::ctrl_c() => {
+            _ = tokio::signal::ctrl_c(), if !serves => {
                 task.abort();
                 // So that a temporary store is thrown away, unless it hangs.
                 let _ = tokio::time::timeout(Duration::from_secs(1), task).await;
@@ -107,6 +111,8 @@ async fn command(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Command::Queues { command } => queues::run(command, &Session::open(&global).await?, out).await,
         Command::Schedules { command } => schedules::run(command, &Session::open(&global).await?, out).await,
         Command::Workers { command } => workers::run(&command, &Session::open(&global).await?, out).await,
+        Command::Workflows { command } => workflows::run(command, &Session::open(&global).await?, out).await,
+        Command::Dashboard(args) => dashboard::run(&args, &Session::open(&global).await?, out).await,
         Command::Stats => stats::run(&Session::open(&global).await?, out).await,
         Command::Top(args) => top::run(&args, &Session::open(&global).await?, out).await,
         Command::Prune(args) => prune::run(&args, &Session::open(&global).await?, out).await,

@@ -11,7 +11,7 @@ use crate::table::{Rows, alarming, cell, notable};
 use crate::text;
 use crate::time::{rfc3339, rough};
 
-const HEADINGS: &[&str] = &["QUEUE", "AVAILABLE", "RUNNING", "DEAD", "CANCELLED", "OLDEST READY", "PAUSED"];
+const HEADINGS: &[&str] = &["QUEUE", "AVAILABLE", "RUNNING", "DEAD", "CANCELLED", "OLDEST READY", "AT MOST", "PAUSED"];
 
 /// What is done with queues.
 pub(crate) async fn run(command: QueuesCommand, session: &Session, out: &mut Out) -> Result<(), CliError> {
@@ -26,6 +26,16 @@ pub(crate) async fn run(command: QueuesCommand, session: &Session, out: &mut Out
             known(&args, session).await?;
             let changed = session.store.resume(args.queue.clone()).await?;
             answer(&args.queue, "resumed", changed, out)
+        }
+        QueuesCommand::Limit(args) => {
+            known(&args.queue, session).await?;
+            let (queue, at_most) = (args.queue.queue, args.at_most.0);
+            let before = session.store.limit_queue(queue.clone(), at_most).await?;
+            let changed = before != at_most;
+            let json = json!({ "queue": queue.as_str(), "at_most": at_most, "before": before, "changed": changed });
+            let words = |limit: Option<u32>| limit.map_or_else(|| "any number".to_owned(), |n| format!("at most {n}"));
+            let now = if changed { format!("now, before {}", words(before)) } else { "already".to_owned() };
+            out.answer(&json, &format!("queue {queue}: {} at once {now}", words(at_most)))
         }
     }
 }
@@ -53,6 +63,7 @@ pub(crate) fn table(queues: &[QueueInfo], session: &Session, out: &mut Out) -> R
             alarming(info.counts.of(JobState::Discarded)),
             Cell::new(info.counts.of(JobState::Cancelled)),
             Cell::new(info.oldest_ready_for.map_or_else(|| "-".to_owned(), rough)),
+            Cell::new(info.at_most.map_or_else(|| "-".to_owned(), |n| n.to_string())),
             paused.map_or_else(|| cell("-"), notable),
         ]
     };
@@ -68,6 +79,7 @@ pub(crate) fn to_json(info: &QueueInfo) -> Value {
         "discarded": info.counts.of(JobState::Discarded),
         "cancelled": info.counts.of(JobState::Cancelled),
         "oldest_ready_ms": info.oldest_ready_for.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        "at_most": info.at_most,
         "paused_at": info.paused_at.map(rfc3339),
     })
 }

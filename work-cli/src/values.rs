@@ -15,6 +15,8 @@ pub(crate) enum InvalidValue {
     Field,
     #[error("use name=value, as in traceparent=00-…")]
     Header,
+    #[error("use a number from 1 to 4294967295, or none")]
+    Limit,
 }
 
 /// A field of the arguments that jobs are looked for by.
@@ -22,6 +24,17 @@ pub(crate) enum InvalidValue {
 pub(crate) struct Field {
     pub(crate) path: String,
     pub(crate) value: Value,
+}
+
+/// How many jobs of a queue may run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AtMost(pub(crate) Option<u32>);
+
+pub(crate) fn limit(text: &str) -> Result<AtMost, InvalidValue> {
+    match text {
+        "none" => Ok(AtMost(None)),
+        number => number.parse().ok().filter(|n| *n > 0).map(|n| AtMost(Some(n))).ok_or(InvalidValue::Limit),
+    }
 }
 
 pub(crate) fn state() -> impl TypedValueParser<Value = JobState> {

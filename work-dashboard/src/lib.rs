@@ -16,6 +16,7 @@ mod routes;
 mod serve;
 mod snapshot;
 mod view;
+pub mod workflows;
 
 pub use dashboard::{BuildError, Dashboard, DashboardBuilder, MIN_TOKEN};
 pub use routes::{Needs, routes};

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tower_service::Service as _;
 
@@ -112,20 +113,47 @@ impl Bound {
     ///
     /// [`ServeError::Accept`] if the system refuses connections for a minute.
     pub async fn run(self) -> Result<(), ServeError> {
+        self.run_until(std::future::pending()).await
+    }
+
+    /// Answers until `shutdown` resolves. Then nobody new is let in, and what was asked for may be answered for 3 s.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future breaks all connections off at once.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let router = self.dashboard.router();
         let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let (close, closing) = watch::channel(());
         // They end with this.
         let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let (stream, permit) = tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                accepted = self.accept(&free) => accepted?,
+            };
+            while connections.try_join_next().is_some() {}
+            connections.spawn(answer(stream, router.clone(), closing.clone(), permit));
+        }
+        drop((self.listener, close));
+        let all = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GRACE, all).await;
+        Ok(())
+    }
+
+    /// The next connection. Whoever comes while all are taken waits in the queue of the system.
+    async fn accept(&self, free: &Arc<Semaphore>) -> Result<(TcpStream, Option<OwnedSemaphorePermit>), ServeError> {
+        let permit = Arc::clone(free).acquire_owned().await.ok();
         let mut failures = 0;
         loop {
-            // Whoever comes while all are taken waits in the queue of the system.
-            let permit = Arc::clone(&free).acquire_owned().await;
             match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    failures = 0;
-                    while connections.try_join_next().is_some() {}
-                    connections.spawn(answer(stream, router.clone(), permit.ok()));
-                }
+                Ok((stream, _)) => return Ok((stream, permit)),
                 // Such as too many open files, which passes.
                 Err(_) if failures < MAX_FAILURES => {
                     failures += 1;
@@ -147,12 +175,29 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const MAX_FAILURES: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(1);
 
-async fn answer(stream: TcpStream, router: Router, _permit: Option<OwnedSemaphorePermit>) {
+/// How long answers that were asked for may take when nobody new is let in any more.
+const GRACE: Duration = Duration::from_secs(3);
+
+async fn answer(
+    stream: TcpStream,
+    router: Router,
+    mut closing: watch::Receiver<()>,
+    _permit: Option<OwnedSemaphorePermit>,
+) {
     let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        // The sender is gone.
+        _ = closing.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     // What goes wrong with one connection is the matter of whoever opened it.
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = ended {
         tracing::debug!(error = %error, "a connection broke off");
     }
 }

@@ -127,6 +127,21 @@ pub(crate) struct Record<'r> {
     pub(crate) overall: &'r RawValue,
     /// The states that the code knew: what a later one lacks is looked for by these names.
     pub(crate) states: Vec<String>,
+    /// How they are joined, for who shows a run without this code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) graph: Vec<Shape>,
+}
+
+/// A state as it is drawn, and what a job in it may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shape {
+    pub(crate) state: String,
+    pub(crate) start: bool,
+    pub(crate) terminal: bool,
+    pub(crate) to: Vec<String>,
+    pub(crate) kicks: Vec<String>,
+    pub(crate) dead: Option<String>,
+    pub(crate) max_attempts: u32,
 }
 
 /// A record that a run is paused: it is cancelled when the run goes on.

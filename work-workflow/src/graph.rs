@@ -6,6 +6,7 @@ use std::time::Duration;
 use work_core::{Kind, RetryPolicy};
 
 use crate::InvalidWorkflow;
+use crate::envelope::Shape;
 use crate::names;
 use crate::step::StateLimit;
 
@@ -100,6 +101,21 @@ impl Graph {
             Some(endless) => Err(InvalidWorkflow::NoEnd(self.defs[endless].name)),
             None => Ok(()),
         }
+    }
+
+    /// What the record of a run keeps of it.
+    pub(crate) fn shape(&self) -> Vec<Shape> {
+        let names = |states: &[usize]| states.iter().map(|state| self.defs[*state].name.to_owned()).collect();
+        let shape = |(n, def): (usize, &Def)| Shape {
+            state: def.name.to_owned(),
+            start: self.starts.contains(&n),
+            terminal: def.terminal,
+            to: names(&def.to),
+            kicks: names(&def.kicks),
+            dead: def.dead.map(|dead| self.defs[dead].name.to_owned()),
+            max_attempts: def.max_attempts,
+        };
+        self.defs.iter().enumerate().map(shape).collect()
     }
 
     /// Every arrow: from, to, and its label.

@@ -14,7 +14,7 @@ use work_core::store::{CancelOutcome, Inspect, JobFilter, NewJob, Retention, Sto
 use work_core::{Clock, DEFAULT_MAX_ARGS, Job, JobId, JobState, Queue, Router, StoreError};
 
 use crate::FlowError;
-use crate::envelope::{Paused, Record};
+use crate::envelope::{Paused, Record, Shape};
 use crate::live::{Live, LiveRun, lock};
 use crate::names::{self, MAX_RUN, is_name, shown};
 use crate::scan;
@@ -104,7 +104,7 @@ impl Shared {
         let overall = serde_json::value::to_raw_value(overall).map_err(json)?;
         let graph = &self.live.graph;
         let states = graph.defs.iter().map(|def| def.name.to_owned()).collect();
-        let record = Record { run: name.to_owned(), overall: &overall, states };
+        let record = Record { run: name.to_owned(), overall: &overall, states, graph: graph.shape() };
         let record = serde_json::to_vec(&record).map_err(json)?;
         let job = self.record("run", record).with_id(self.record_id(name));
         // What other runners forget by age is none of this run's steps.
@@ -147,7 +147,8 @@ impl Shared {
                 continue;
             };
             let states = states_of(&record, &known);
-            let run = self.join(&record, &states).await?;
+            let drawn = drawn(&record, &known, &self.live.graph.shape());
+            let run = self.join(&record, &states, drawn).await?;
             run.paused.store(paused.contains(&record.run), Ordering::Relaxed);
             there.push(record.run);
         }
@@ -169,7 +170,7 @@ impl Shared {
     }
 
     /// Joins one run. A run that is at work already only learns what states it lacks.
-    async fn join(&self, record: &Record<'_>, states: &[String]) -> Result<Arc<LiveRun>, FlowError> {
+    async fn join(&self, record: &Record<'_>, states: &[String], drawn: Drawn) -> Result<Arc<LiveRun>, FlowError> {
         let graph = &self.live.graph;
         let run = match self.live.run(&record.run) {
             Some(run) => run,
@@ -178,7 +179,9 @@ impl Shared {
                 self.store.keep_queues(names::queues(&graph.name, &record.run)).await?;
                 let run = LiveRun::new(graph, record.run.clone(), overall);
                 self.load(&run).await?;
-                self.note_states(record, states).await?;
+                if drawn == Drawn::Otherwise {
+                    self.note_states(record).await?;
+                }
                 self.live.add(run)
             }
         };
@@ -201,17 +204,17 @@ impl Shared {
         Ok(run)
     }
 
-    /// Code that knows further states leaves a note, so that code that lacks them can say so.
-    async fn note_states(&self, record: &Record<'_>, states: &[String]) -> Result<(), FlowError> {
+    /// Code that knows other states, or joins them otherwise, leaves a note: code that lacks them can say so, and who shows
+    /// the run shows it as it is now.
+    async fn note_states(&self, record: &Record<'_>) -> Result<(), FlowError> {
         let graph = &self.live.graph;
-        if graph.defs.iter().all(|def| states.iter().any(|name| name == def.name)) {
-            return Ok(());
-        }
         let null = RawValue::NULL;
         let ours: Vec<String> = graph.defs.iter().map(|def| def.name.to_owned()).collect();
-        let id = names::named(&["states", &graph.name, &record.run, &ours.join(".")]);
-        let note = Record { run: record.run.clone(), overall: null, states: ours };
+        let shape = graph.shape();
         let json = |source| FlowError::Json { what: "the names of states", source };
+        let drawing = serde_json::to_string(&shape).map_err(json)?;
+        let id = names::named(&["states", &graph.name, &record.run, &drawing]);
+        let note = Record { run: record.run.clone(), overall: null, states: ours, graph: shape };
         let job = self.record("states", serde_json::to_vec(&note).map_err(json)?).with_id(id);
         self.store.insert(vec![job.into_stored(DEFAULT_MAX_ARGS)?]).await?;
         Ok(())
@@ -291,6 +294,21 @@ impl Shared {
 
 /// Jobs that are stored at once.
 const BATCH: usize = 1_000;
+
+/// Whether a run's record or one of its notes has the graph of this code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drawn {
+    ThisWay,
+    Otherwise,
+}
+
+fn drawn(record: &Record<'_>, notes: &[StoredJob], ours: &[Shape]) -> Drawn {
+    let noted = |note: &StoredJob| {
+        let note = serde_json::from_slice::<Record<'_>>(&note.job.args);
+        note.is_ok_and(|note| note.run == record.run && note.graph == ours)
+    };
+    if record.graph == ours || notes.iter().any(noted) { Drawn::ThisWay } else { Drawn::Otherwise }
+}
 
 /// What a run's record and its notes say of states.
 fn states_of(record: &Record<'_>, notes: &[StoredJob]) -> Vec<String> {

@@ -12,7 +12,7 @@ use crate::place::Place;
 
 #[tokio::test]
 async fn a_job_that_is_enqueued_is_performed_by_a_runner() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     let said = place.work(&["jobs", "enqueue", "greet", "--args", r#"{"name":"Ann"}"#, "--tag", "eu"]).ok();
     let id: JobId = said.out.trim().parse().unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -38,7 +38,7 @@ async fn a_job_that_is_enqueued_is_performed_by_a_runner() {
 
 #[test]
 fn enqueue_keeps_every_option_and_reads_args_from_standard_input() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     let args = ["jobs", "enqueue", "mail", "--args", "-", "--queue", "q", "--priority", "2", "--max-attempts", "3"];
     let more = ["--timeout", "1m30s", "--in", "2h", "--unique", "key", "--header", "a=b=c", "--tag", "t"];
     let mut command = place.command(&[&args[..], &more[..]].concat());
@@ -57,7 +57,7 @@ fn enqueue_keeps_every_option_and_reads_args_from_standard_input() {
 
 #[test]
 fn enqueue_refuses_what_no_store_would_take() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     for (args, why) in [
         (vec!["a b"], "U+0020"),
         (vec!["k", "--args", "Ann"], "--args is no JSON"),
@@ -79,7 +79,7 @@ fn enqueue_refuses_what_no_store_would_take() {
 
 #[tokio::test]
 async fn show_tells_all_of_a_job_and_lets_no_terminal_be_fooled() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     let id = place.dead_letter("mail", "first line\nsecond \x1b[2J line").await.to_string();
     let shown = place.work(&["jobs", "show", &id]).ok().out;
     for part in [&id, "discarded", "first line\n", "second \\u{1b}[2J line", "\"name\": \"Ann\"", "attempt 1 ended 500"]
@@ -94,7 +94,7 @@ async fn show_tells_all_of_a_job_and_lets_no_terminal_be_fooled() {
 
 #[tokio::test]
 async fn each_change_says_what_it_did_or_why_it_did_not() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     let dead = place.dead_letter("a", "x").await;
     let later = Job::new("k", ()).queue("b").scheduled_at("2100-01-01T00:00:00Z".parse().unwrap());
     let later = place.insert(vec![later]).await[0];
@@ -126,7 +126,7 @@ async fn each_change_says_what_it_did_or_why_it_did_not() {
 
 #[tokio::test]
 async fn several_ids_are_each_answered_and_one_that_is_unknown_is_3() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     let dead = place.dead_letter("a", "x").await;
     let unknown = JobId::new().to_string();
     let said = place.work(&["jobs", "retry", &unknown, &dead.to_string(), "--json"]);

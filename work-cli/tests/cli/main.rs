@@ -4,6 +4,9 @@
 
 mod bulk;
 mod calls;
+mod dashboard;
+mod every;
+mod files;
 mod jobs;
 mod operate;
 mod place;
@@ -11,3 +14,8 @@ mod streams;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod unusable;
+mod workflows;
+
+use place::Kind;
+
+const KIND: Kind = Kind::Sqlite;

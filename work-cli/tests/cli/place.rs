@@ -1,16 +1,33 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use work_core::store::{ErrorRecord, Inspect, NewJob, Settle, Settlement, Store, Want};
+use work_core::store::{ErrorRecord, Inspect, NewJob, Settle, Settlement, Want};
 use work_core::{DEFAULT_MAX_ARGS, Job, JobId, Queue, Status};
+use work_postgres::PostgresStore;
 use work_sqlite::SqliteStore;
 
-/// A folder with a store in it.
+/// A folder, and a store: in it, or on a server.
 pub(crate) struct Place {
     pub(crate) dir: TempDir,
+    server: Option<Server>,
+}
+
+/// A schema of a server.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) schema: String,
+}
+
+/// Which kind of store these tests are about: each is built once for each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    #[allow(dead_code, reason = "of one of the two")]
+    Postgres,
 }
 
 /// How a call ended.
@@ -42,15 +59,35 @@ impl Said {
 }
 
 impl Place {
-    /// With an empty store.
-    pub(crate) fn new() -> Self {
-        let place = Self::without_store();
+    /// With an empty store; nothing where there is no server.
+    pub(crate) fn new() -> Option<Self> {
+        let place = Self::without_store()?;
         place.work(&["migrate"]).ok();
-        place
+        Some(place)
     }
 
-    pub(crate) fn without_store() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+    pub(crate) fn without_store() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        if crate::KIND == Kind::Sqlite {
+            return Some(Self { dir, server: None });
+        }
+        let Ok(url) = std::env::var("WORK_TEST_POSTGRES") else {
+            eprintln!("SKIPPED: WORK_TEST_POSTGRES is not set; `cargo xtask test` sets it");
+            return None;
+        };
+        let schema = format!("t_{}", JobId::new().as_uuid().simple());
+        Some(Self { dir, server: Some(Server { url, schema }) })
+    }
+
+    /// Where the store is, if it is on a server.
+    #[allow(dead_code, reason = "of one of the two")]
+    pub(crate) const fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
+    }
+
+    /// What the command is told by `WORK_STORE`.
+    pub(crate) fn url(&self) -> String {
+        self.server.as_ref().map_or_else(|| format!("sqlite:{}", self.file().display()), |server| server.url.clone())
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -60,10 +97,15 @@ impl Place {
     /// The command with this store, and no setting of the environment that the tests run in.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_work"));
-        for name in ["DATABASE_URL", "NO_COLOR", "CLICOLOR_FORCE"] {
+        for name in
+            ["DATABASE_URL", "NO_COLOR", "CLICOLOR_FORCE", "WORK_DASHBOARD_TOKEN", "WORK_DASHBOARD_READ_ONLY_TOKEN"]
+        {
             command.env_remove(name);
         }
-        command.args(args).env("WORK_STORE", format!("sqlite:{}", self.file().display()));
+        command.args(args).env("WORK_STORE", self.url());
+        if let Some(server) = &self.server {
+            command.args(["--schema", &server.schema]);
+        }
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command
     }
@@ -72,8 +114,13 @@ impl Place {
         said(self.command(args))
     }
 
-    pub(crate) async fn store(&self) -> SqliteStore {
-        SqliteStore::open(self.file()).await.unwrap()
+    pub(crate) async fn store(&self) -> Arc<dyn Inspect> {
+        match &self.server {
+            None => Arc::new(SqliteStore::open(self.file()).await.unwrap()),
+            Some(Server { url, schema }) => {
+                Arc::new(PostgresStore::builder(url).schema(schema).connect().await.unwrap())
+            }
+        }
     }
 
     pub(crate) async fn insert(&self, jobs: Vec<Job>) -> Vec<JobId> {

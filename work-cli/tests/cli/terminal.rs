@@ -10,7 +10,7 @@ use crate::place::Place;
 fn seen(place: &Place, call: &str, keys: &str) -> Option<(i32, String)> {
     let line = format!("stty cols 120; {} {call}", env!("CARGO_BIN_EXE_work"));
     let mut command = Command::new("script");
-    command.args(["-qec", &line, "/dev/null"]).env("WORK_STORE", format!("sqlite:{}", place.file().display()));
+    command.args(["-qec", &line, "/dev/null"]).env("WORK_STORE", place.url());
     command.env_remove("NO_COLOR").env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
     let Ok(mut child) = command.spawn() else {
         eprintln!("left out: there is no `script` on this machine");
@@ -30,7 +30,7 @@ fn seen(place: &Place, call: &str, keys: &str) -> Option<(i32, String)> {
 
 #[tokio::test]
 async fn a_bulk_change_is_asked_for_and_done_only_after_a_yes() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     place.dead_letter("mail", "x").await;
     let Some((code, text)) = seen(&place, "jobs delete --all", "n\n") else { return };
     assert!(text.contains("This will delete 1 job (1 discarded). Go on? [y/N]"), "{text}");
@@ -43,7 +43,7 @@ async fn a_bulk_change_is_asked_for_and_done_only_after_a_yes() {
 
 #[tokio::test]
 async fn top_goes_on_until_ctrl_c_and_tables_have_colours() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     place.dead_letter("mail", "x").await;
     let Some((code, text)) = seen(&place, "top --every 100ms", "\x03") else { return };
     assert!(text.matches("Ctrl-C ends").count() > 2, "{text}");
