@@ -8,6 +8,8 @@ mod actions;
 mod chromium;
 #[path = "browser/fill.rs"]
 mod fill;
+#[path = "browser/flow.rs"]
+mod flow;
 #[path = "browser/live.rs"]
 mod live;
 #[path = "browser/looks.rs"]

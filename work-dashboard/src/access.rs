@@ -189,7 +189,7 @@ fn bearer(header: &str) -> Option<&str> {
 }
 
 /// 244 random bits from the system.
-fn secret() -> String {
+pub(crate) fn secret() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 

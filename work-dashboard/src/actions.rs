@@ -8,6 +8,8 @@ use crate::call::Call;
 use crate::failure::{Failure, shown};
 use crate::filter::Filters;
 use crate::snapshot::forget;
+use crate::version::{check_form, check_header};
+use crate::workflows::{self, RunName, RunPhase, RunView};
 
 /// What is done with one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub(crate) async fn found(call: &Call, id: JobId) -> Result<StoredJob, Failure> 
 pub(crate) async fn act(call: &Call, act: Act, id: JobId) -> Result<(), Failure> {
     let store = &call.app.store;
     let job = found(call, id).await?;
+    check_header(call, &job)?;
     let done = match act {
         Act::Retry => store.retry(id).await?,
         Act::Run => store.run_now(id).await?,
@@ -60,12 +63,14 @@ pub(crate) async fn act(call: &Call, act: Act, id: JobId) -> Result<(), Failure>
     }))
 }
 
-/// Gives a job other arguments.
-pub(crate) async fn edit(call: &Call, id: JobId, args: Bytes) -> Result<(), Failure> {
+/// Gives a job other arguments, if it is still what it was when somebody looked.
+pub(crate) async fn edit(call: &Call, id: JobId, args: Bytes, seen: Option<&str>) -> Result<(), Failure> {
     if let Err(error) = serde_json::from_slice::<serde_json::Value>(&args) {
         return Err(Failure::bad("invalid-args", format!("The arguments are no JSON: {error}.")));
     }
     let job = found(call, id).await?;
+    check_header(call, &job)?;
+    check_form(seen, &job)?;
     let done = match call.app.store.edit(id, args).await {
         Ok(done) => done,
         Err(error) if error.fault().is_none() && !error.is_unknown() && !error.is_closed() => {
@@ -132,6 +137,43 @@ pub(crate) async fn run_schedule(call: &Call) -> Result<JobId, Failure> {
     let id = call.app.store.run_schedule_now(name).await?;
     finish(call, "run schedule", call.param(), id.is_some()).await;
     id.ok_or_else(|| Failure::not_found(format!("There is no schedule {}.", shown(call.param()))))
+}
+
+/// The run that the path names, or 404.
+pub(crate) async fn found_run(call: &Call) -> Result<RunView, Failure> {
+    let missing = || Failure::not_found(format!("There is no run {}.", shown(call.param())));
+    let name: RunName = call.param().parse().map_err(|_| missing())?;
+    workflows::run(&*call.app.store, &name).await?.ok_or_else(missing)
+}
+
+/// The same, if it has not ended.
+async fn run_at_work(call: &Call) -> Result<(RunName, RunView), Failure> {
+    let run = found_run(call).await?;
+    if run.phase == RunPhase::Ended {
+        return Err(Failure::conflict("The run has ended. Export it and import it under another name to go on."));
+    }
+    let name = call.param().parse().map_err(|_| Failure::not_found("There is no such run."))?;
+    Ok((name, run))
+}
+
+/// Pauses a run, or lets it go on.
+pub(crate) async fn pause_run(call: &Call, pause: Pause) -> Result<bool, Failure> {
+    let (name, _) = run_at_work(call).await?;
+    let done = match pause {
+        Pause::Pause => workflows::pause(&*call.app.store, &name).await?,
+        Pause::Resume => workflows::resume(&*call.app.store, &name).await?,
+    };
+    finish(call, &format!("{} run", pause.name()), call.param(), done).await;
+    Ok(done)
+}
+
+/// Ends a run, and answers how many of its items that cancelled.
+pub(crate) async fn cancel_run(call: &Call) -> Result<u64, Failure> {
+    let (_, run) = run_at_work(call).await?;
+    let told = workflows::cancel(&*call.app.store, &run).await?;
+    call.audit("cancel run", call.param(), &format!("{told} items"));
+    forget(&call.app).await;
+    Ok(told)
 }
 
 /// How many jobs there are, as far as one page of them tells.

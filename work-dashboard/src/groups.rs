@@ -42,7 +42,12 @@ pub(crate) struct Groups {
 
 /// The groups, the largest first.
 pub(crate) async fn groups(app: &App) -> Result<Groups, Failure> {
-    let filter = JobFilter::all().state(JobState::Discarded);
+    groups_of(app, JobFilter::all()).await
+}
+
+/// The groups of the dead letters of a filter.
+pub(crate) async fn groups_of(app: &App, filter: JobFilter) -> Result<Groups, Failure> {
+    let filter = filter.state(JobState::Discarded);
     let page = app.store.list(filter, Order::NewestFirst, None, LOOKED_AT).await?;
     let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
     let looked_at = page.jobs.len();

@@ -15,6 +15,7 @@ mod pages;
 mod routes;
 mod serve;
 mod snapshot;
+mod version;
 mod view;
 pub mod workflows;
 

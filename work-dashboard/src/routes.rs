@@ -73,6 +73,11 @@ routes! {
     POST "/schedules/{name}/pause" Write "Pauses a schedule." => pages::schedules::pause(Pause::Pause);
     POST "/schedules/{name}/resume" Write "Resumes a schedule." => pages::schedules::pause(Pause::Resume);
     GET "/workers" Read "Workers." => pages::workers::list;
+    GET "/workflows" Read "Runs of workflows." => pages::workflows::list;
+    GET "/workflows/{run}" Read "One run: its graph, and where its items are." => pages::workflows::show;
+    POST "/workflows/{run}/pause" Write "Starts no more items of a run." => pages::workflows::pause(Pause::Pause);
+    POST "/workflows/{run}/resume" Write "Lets a paused run go on." => pages::workflows::pause(Pause::Resume);
+    POST "/workflows/{run}/cancel" Write "Ends a run." => pages::workflows::cancel;
     GET "/dead" Read "Dead letters by error." => pages::dead::list;
     GET "/api/v1/openapi.json" Read "This document." => api::openapi::document;
     GET "/api/v1/overview" Read "Counts, throughput and times." => api::overview;
@@ -93,6 +98,11 @@ routes! {
     POST "/api/v1/schedules/{name}/pause" Write "Pauses a schedule." => api::pause_schedule(Pause::Pause);
     POST "/api/v1/schedules/{name}/resume" Write "Resumes a schedule." => api::pause_schedule(Pause::Resume);
     GET "/api/v1/workers" Read "Workers that were heard of lately." => api::workers;
+    GET "/api/v1/workflows" Read "Runs of workflows, at most 200 of each." => api::workflows::list;
+    GET "/api/v1/workflows/{run}" Read "One run: its states, and where its items are." => api::workflows::get;
+    POST "/api/v1/workflows/{run}/pause" Write "Starts no more items of a run." => api::workflows::pause(Pause::Pause);
+    POST "/api/v1/workflows/{run}/resume" Write "Lets a paused run go on." => api::workflows::pause(Pause::Resume);
+    POST "/api/v1/workflows/{run}/cancel" Write "Ends a run: what waits is cancelled." => api::workflows::cancel;
     GET "/api/v1/dead-letters" Read "Dead letters by error." => api::dead_letters;
 }
 

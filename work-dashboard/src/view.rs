@@ -186,6 +186,8 @@ pub(crate) struct QueueView {
     pub(crate) counts: ByState,
     /// Seconds that the job that has been due longest waits already.
     pub(crate) oldest_ready_seconds: Option<u64>,
+    /// How many of its jobs run at once, by all workers together.
+    pub(crate) at_most: Option<u32>,
 }
 
 impl QueueView {
@@ -194,6 +196,7 @@ impl QueueView {
             queue: info.queue.to_string(),
             paused_at: info.paused_at,
             counts: ByState::of(&info.counts),
+            at_most: info.at_most,
             oldest_ready_seconds: info.oldest_ready_for.map(|wait| wait.as_secs()),
         }
     }

@@ -13,7 +13,7 @@ use work_core::store::MemoryStore;
 use work_dashboard::{BuildError, Dashboard, Needs, ServeError, routes};
 
 fn concrete(path: &str, id: &str) -> String {
-    path.replace("{id}", id).replace("{queue}", "default").replace("{name}", "nightly")
+    path.replace("{id}", id).replace("{queue}", "default").replace("{name}", "nightly").replace("{run}", "pages.monday")
 }
 
 /// The content type that the route takes.

@@ -90,6 +90,38 @@ async fn edited_args_are_kept_and_the_job_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_job_that_changed_since_somebody_looked_is_left_as_it_is() {
+    let site = open();
+    let id = site.dead(Job::new("a", json!({ "n": 1 })), "n is too small").await;
+    let seen = |page: &str| page.split("name=\"seen\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let form = seen(&site.get(&format!("/jobs/{id}/edit")).await.text);
+    let tag = site.get(&format!("/api/v1/jobs/{id}")).await.header("etag").to_owned();
+    let put = async |tag: &str, args: &str| {
+        let request =
+            common::request("PUT", &format!("/api/v1/jobs/{id}/args")).header("content-type", "application/json");
+        site.send(request.header("if-match", tag).body(format!("{{\"args\":{args}}}").into()).unwrap()).await
+    };
+    // Somebody else mends it meanwhile.
+    assert_eq!(put(&tag, "{\"n\":7}").await.status, StatusCode::OK);
+    let late = site.form(&format!("/jobs/{id}/edit"), &format!("seen={form}&args=%7B%22n%22%3A2%7D&then=retry")).await;
+    assert_eq!(late.status, StatusCode::PRECONDITION_FAILED, "{}", late.text);
+    assert!(late.text.contains("has changed since you looked"), "{}", late.text);
+    let answer = put(&tag, "3").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (StatusCode::PRECONDITION_FAILED, &json!("changed")));
+    for act in ["retry", "cancel", "run"] {
+        let request = common::request("POST", &format!("/api/v1/jobs/{id}/{act}")).header("if-match", &tag);
+        let answer = site.send(request.header("content-type", "application/json").body("".into()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED, "{act}");
+    }
+    let job = site.store.get(id).await.unwrap().unwrap();
+    assert_eq!((job.state, &job.job.args[..]), (JobState::Discarded, &b"{\"n\":7}"[..]), "nothing was done");
+    let now = site.get(&format!("/api/v1/jobs/{id}")).await.header("etag").to_owned();
+    assert_ne!(now, tag);
+    assert_eq!(put(&format!("\"other\", {now}"), "{\"n\":8}").await.status, StatusCode::OK);
+    assert_eq!(put("*", "{\"n\":9}").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn many_are_changed_only_after_their_number_was_said() {
     let site = open();
     for number in 0..7 {
@@ -183,7 +215,7 @@ fn document_path(id: &str, document: &serde_json::Value, value: &str) -> String 
     let paths = document["paths"].as_object().unwrap();
     let has = |methods: &serde_json::Value| methods.as_object().unwrap().values().any(|one| one["operationId"] == id);
     let path = paths.iter().find(|(_, methods)| has(methods)).unwrap().0;
-    path.replace("{id}", value).replace("{queue}", value).replace("{name}", value)
+    path.replace("{id}", value).replace("{queue}", value).replace("{name}", value).replace("{run}", value)
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use work_core::{Job, JobState, Store as _};
 use work_dashboard::{Dashboard, DashboardBuilder, Needs, routes};
 
 fn concrete(path: &str, id: &str) -> String {
-    path.replace("{id}", id).replace("{queue}", "default").replace("{name}", "nightly")
+    path.replace("{id}", id).replace("{queue}", "default").replace("{name}", "nightly").replace("{run}", "pages.monday")
 }
 
 fn kind(path: &str) -> &'static str {

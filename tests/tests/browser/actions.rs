@@ -4,6 +4,7 @@ use work_core::JobState;
 use work_core::store::JobFilter;
 
 use crate::fill::{Filled, fill};
+use crate::flow::{RUN, flow};
 use crate::site::{Kind, Site};
 use crate::tab::Tab;
 
@@ -148,6 +149,31 @@ fn with_queues_and_schedules(site: &Site, tab: &mut Tab) {
     assert!(of().paused_at.is_none());
 }
 
+fn with_a_run_of_a_workflow(site: &Site, tab: &mut Tab) {
+    site.wait(flow(std::sync::Arc::clone(&site.store), &site.clock));
+    tab.goto("/workflows");
+    tab.press("monday");
+    assert!(tab.text(".crumbs").contains("orders"), "{}", tab.text("main"));
+    tab.press("Pause");
+    noticed(tab, "Paused.");
+    assert!(tab.text("h1").contains("paused"));
+    tab.press("Resume");
+    noticed(tab, "At work again.");
+    let failed = dead().queue("orders.monday.pack");
+    let meant = count(site, failed.clone());
+    assert!(meant > 1);
+    tab.press("Retry failed…");
+    tab.press(&format!("Retry {meant} jobs"));
+    noticed(tab, &format!("{meant} jobs changed."));
+    assert_eq!(count(site, failed), 0);
+    tab.goto(RUN);
+    tab.press("End run…");
+    tab.press("End it");
+    noticed(tab, "The run has ended: what waited is cancelled, what runs is told to stop.");
+    assert!(tab.text("h1").contains("ended"));
+    assert_eq!(count(site, JobFilter::all().state(JobState::Available).queue("orders.monday.receive")), 0);
+}
+
 fn each_action(kind: Kind) {
     for width in [1280, 390] {
         let Some((site, mut tab, filled)) = ready(kind, width) else { return };
@@ -156,6 +182,7 @@ fn each_action(kind: Kind) {
         with_some(&site, &mut tab);
         with_all_that_match(&site, &mut tab);
         with_queues_and_schedules(&site, &mut tab);
+        with_a_run_of_a_workflow(&site, &mut tab);
         println!("{kind:?} at {width} px: {} pages, {} requests", tab.loads, tab.requests);
     }
 }

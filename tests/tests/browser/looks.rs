@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde_json::json;
 
 use crate::fill::{Filled, fill};
+use crate::flow::{RUN, flow};
 use crate::site::{Kind, Site};
 use crate::tab::Tab;
 
@@ -51,6 +52,8 @@ fn pages(path: &str, filled: Filled) -> Vec<(&'static str, String)> {
         "/queues" => vec![("queues", path.into())],
         "/schedules" => vec![("schedules", path.into())],
         "/workers" => vec![("workers", path.into())],
+        "/workflows" => vec![("workflows", path.into())],
+        "/workflows/{run}" => vec![("workflow", RUN.into()), ("workflow-paused", "/workflows/orders.tuesday".into())],
         "/dead" => vec![("dead", path.into())],
         _ => panic!("{path} is a page that no test goes to"),
     }
@@ -89,6 +92,7 @@ fn every_page_is_sound_in_light_and_dark_and_on_a_phone() {
     let Some(mut tab) = Tab::open(&site.origin) else { return };
     let filled = site.wait(fill(&*site.store, &site.clock));
     site.wait(site.store.pause("reports".into())).unwrap();
+    site.wait(flow(std::sync::Arc::clone(&site.store), &site.clock));
     let pages = all_pages(filled);
     let mut count = 0;
     for width in [1280, 390] {
@@ -117,6 +121,7 @@ fn images(tab: &mut Tab, filled: Filled) {
         ("jobs", "/jobs?state=discarded".to_owned(), 1280, "light"),
         ("job", format!("/jobs/{}", filled.timed_out), 1280, "light"),
         ("dead", "/dead".to_owned(), 1280, "light"),
+        ("workflow", RUN.to_owned(), 1280, "light"),
         ("phone", "/jobs".to_owned(), 390, "light"),
     ] {
         tab.resize(width);
@@ -132,7 +137,9 @@ fn empty_pages_and_refusals_are_sound_too() {
     let Some(mut tab) = Tab::open(&site.origin) else { return };
     for width in [1280, 390] {
         tab.resize(width);
-        for path in ["/", "/jobs", "/queues", "/schedules", "/workers", "/dead", "/nothing", "/jobs?state=flying"] {
+        for path in
+            ["/", "/jobs", "/queues", "/schedules", "/workers", "/workflows", "/dead", "/nothing", "/jobs?state=flying"]
+        {
             tab.goto(path);
             let status = if path == "/nothing" {
                 404

@@ -1,6 +1,7 @@
 //! Jobs of the API.
 
-use axum::http::StatusCode;
+use axum::http::header::ETAG;
+use axum::http::{HeaderValue, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
@@ -11,6 +12,7 @@ use crate::actions::{self, Act, MAX_BULK};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::filter::Filters;
+use crate::version::version_of;
 use crate::view::JobView;
 
 /// A page, as the web page shows it.
@@ -36,7 +38,11 @@ pub(crate) async fn count(call: Call) -> Answer {
 
 pub(crate) async fn get(call: Call) -> Answer {
     let job = actions::found(&call, call.job_id()?).await?;
-    json_of(&JobView::of(&call.app, &job))
+    let mut answer = json_of(&JobView::of(&call.app, &job))?;
+    if let Ok(version) = HeaderValue::try_from(format!("\"{}\"", version_of(&job))) {
+        answer.headers_mut().insert(ETAG, version);
+    }
+    Ok(answer)
 }
 
 pub(crate) async fn act(call: Call, act: Act) -> Answer {
@@ -55,7 +61,7 @@ struct Edit {
 pub(crate) async fn edit(call: Call) -> Answer {
     let id = call.job_id()?;
     let body: Edit = body(&call)?;
-    actions::edit(&call, id, Bytes::from(body.args.get().to_owned())).await?;
+    actions::edit(&call, id, Bytes::from(body.args.get().to_owned()), None).await?;
     json_of(&json!({ "done": "edit", "id": id.to_string() }))
 }
 

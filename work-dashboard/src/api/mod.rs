@@ -4,6 +4,7 @@ pub(crate) mod jobs;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 mod schemas;
+pub(crate) mod workflows;
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;

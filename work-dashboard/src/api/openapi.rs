@@ -60,6 +60,9 @@ fn operation(route: &Route) -> Value {
     if route.path.contains('{') {
         statuses.push(("404", "There is none."));
     }
+    if guarded(route) {
+        statuses.push(("412", "The job has changed since its ETag was read."));
+    }
     for (status, about) in statuses {
         responses[status] = json!({ "description": about,
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } } });
@@ -82,11 +85,20 @@ fn name(route: &Route) -> String {
     format!("{}_{}{one}", route.method.to_ascii_lowercase(), words.replace(['-', '.'], "_"))
 }
 
+/// True for what changes one job, which may say what the job was like by `If-Match`.
+fn guarded(route: &Route) -> bool {
+    route.needs == Right::Write && route.path.contains("/jobs/{id}")
+}
+
 fn parameters(route: &Route) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut all: Vec<_> = in_path
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": in_path_as(name) }))
         .collect();
+    if guarded(route) {
+        all.push(json!({ "name": "If-Match", "in": "header", "schema": { "type": "string" },
+            "description": "The ETag of the job when it was read: if it has changed since, nothing is done." }));
+    }
     if ["/api/v1/jobs", "/api/v1/jobs/count", "/api/v1/jobs/bulk"].contains(&route.path) {
         all.extend(NAMES.iter().map(
             |(name, about)| json!({ "name": name, "in": "query", "description": about, "schema": of_filter(name) }),
@@ -155,6 +167,9 @@ fn answer(route: &Route) -> Value {
         ("GET", "dead-letters") => whole(
             json!({ "groups": many("Group"), "looked_at": { "type": "integer" }, "complete": { "type": "boolean" } }),
         ),
+        ("GET", "workflows") => whole(json!({ "runs": many("Run") })),
+        ("GET", "{run}") => schema("Run"),
+        ("POST", "cancel") if route.path.contains("{run}") => whole(json!({ "cancelled": { "type": "integer" } })),
         ("POST", "bulk") => whole(json!({ "changed": { "type": "integer" } })),
         ("POST", "run") if route.path.contains("{name}") => whole(json!({ "job": text })),
         ("POST", "pause" | "resume") => whole(json!({ "changed": { "type": "boolean" } })),

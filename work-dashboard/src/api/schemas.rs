@@ -32,7 +32,8 @@ pub(super) fn schemas() -> Value {
         "Attempt": whole(json!({
             "attempt": number, "status": number, "name": text, "at": time, "error": text, "backtrace": maybe_text })),
         "Queue": whole(json!({
-            "queue": text, "paused_at": maybe_time, "counts": counts, "oldest_ready_seconds": maybe_number })),
+            "queue": text, "paused_at": maybe_time, "counts": counts, "oldest_ready_seconds": maybe_number,
+            "at_most": maybe_number })),
         "Schedule": whole(json!({
             "name": text, "kind": text, "queue": text, "schedule": text, "overlap": text, "catch_up": text,
             "paused_at": maybe_time, "last_slot": maybe_time, "last_job": maybe_text,
@@ -40,11 +41,28 @@ pub(super) fn schemas() -> Value {
         "Worker": whole(json!({
             "id": text, "host": text, "pid": number, "version": text, "queues": texts, "slots": number,
             "running": number, "started_at": time, "last_beat": time })),
+        "Run": run(),
         "Group": whole(json!({
             "kind": text, "error": text, "search": text, "status": maybe_number, "jobs": number, "first_at": maybe_time,
             "last_at": maybe_time, "queues": texts, "example": text })),
         "Overview": overview(&counts),
     })
+}
+
+fn run() -> Value {
+    let (text, number, flag) =
+        (json!({ "type": "string" }), json!({ "type": "integer" }), json!({ "type": "boolean" }));
+    let names = json!({ "type": "array", "items": text });
+    let state = whole(json!({
+        "state": text, "start": flag, "terminal": flag, "to": names, "kicks": names, "dead": { "type": ["string", "null"] },
+        "max_attempts": number, "waiting": number, "executing": number, "failed": number, "cancelled": number }));
+    let ended = json!({ "type": ["object", "null"], "required": ["by_state", "complete"], "description":
+        "Of the newest 1000 steps that ended well: items by the terminal state, steps by any other. Not in lists.",
+        "properties": { "by_state": { "type": "object", "additionalProperties": number }, "complete": flag } });
+    whole(json!({
+        "workflow": text, "run": text, "phase": { "enum": ["open", "paused", "ended"] },
+        "created_at": { "type": "string", "format": "date-time" }, "states": { "type": "array", "items": state },
+        "ended": ended }))
 }
 
 fn overview(counts: &Value) -> Value {

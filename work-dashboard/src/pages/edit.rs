@@ -8,10 +8,12 @@ use super::{Answer, Frame, done, json, page};
 use crate::actions::{self, Act};
 use crate::call::{Call, value};
 use crate::failure::Failure;
+use crate::version::version_of;
 use crate::view::{JobView, Seen};
 
 pub(crate) async fn ask(call: Call) -> Answer {
-    let job = JobView::of(&call.app, &actions::found(&call, call.job_id()?).await?);
+    let stored = actions::found(&call, call.job_id()?).await?;
+    let job = JobView::of(&call.app, &stored);
     // What is left out by a hook must not be written back as if it were all.
     let (text, hidden) = match (&job.args, &call.app.args) {
         (Seen::Json(args), crate::dashboard::ArgsView::Shown) => (json::pretty(args.get()), false),
@@ -27,6 +29,7 @@ pub(crate) async fn ask(call: Call) -> Answer {
             @if hidden { p.notice { "The arguments are not shown here. What you write replaces all of them." } }
             form.stack method="post" action=(frame.link(&format!("/jobs/{}/edit", job.id))) {
                 (frame.secret())
+                input type="hidden" name="seen" value=(version_of(&stored));
                 label for="args" { "Args, as JSON" }
                 textarea id="args" name="args" rows="14" spellcheck="false" required { "\n" (text) }
                 div.row {
@@ -44,7 +47,7 @@ pub(crate) async fn act(call: Call) -> Answer {
     let id = call.job_id()?;
     let form = call.form();
     let args = value(&form, "args").ok_or_else(|| Failure::bad("invalid-args", "The form has no arguments."))?;
-    actions::edit(&call, id, Bytes::from(args.trim().to_owned())).await?;
+    actions::edit(&call, id, Bytes::from(args.trim().to_owned()), value(&form, "seen")).await?;
     let retry = value(&form, "then") == Some("retry");
     if retry {
         actions::act(&call, Act::Retry, id).await?;

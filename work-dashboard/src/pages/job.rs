@@ -10,6 +10,7 @@ use super::{Answer, Frame, done, json, notice, page};
 use crate::actions::{self, Act};
 use crate::call::{Call, encoded};
 use crate::view::{AttemptView, JobView};
+use crate::workflows::of_queue;
 
 pub(crate) async fn show(call: Call) -> Answer {
     let job = JobView::of(&call.app, &actions::found(&call, call.job_id()?).await?);
@@ -93,8 +94,12 @@ fn timeline(job: &JobView, now: DateTime<Utc>) -> Markup {
 
 fn facts(frame: &Frame, job: &JobView, now: DateTime<Utc>) -> Markup {
     let schedule = job.headers.get(SCHEDULE_HEADER);
+    let run = of_queue(&job.queue).filter(|(run, state)| job.kind == format!("{}.{state}", run.workflow()));
     html! {
         dl.facts {
+            @if let Some((run, state)) = run {
+                div { dt { "Workflow" } dd { a href=(frame.link(&format!("/workflows/{run}"))) { (run) } ", state " (state) } }
+            }
             div { dt { "Queue" } dd { a href=(frame.link(&format!("/jobs?queue={}", encoded(&job.queue)))) { (job.queue) } } }
             div { dt { "Attempts" } dd { (job.attempt) @if let Some(max) = job.max_attempts { " of " (max) } } }
             div { dt { "Priority" } dd { (job.priority) } }

@@ -4,6 +4,7 @@ pub(crate) mod bulk;
 mod chart;
 pub(crate) mod dead;
 pub(crate) mod edit;
+mod graph;
 pub(crate) mod job;
 pub(crate) mod jobs;
 mod json;
@@ -13,6 +14,7 @@ mod parts;
 pub(crate) mod queues;
 pub(crate) mod schedules;
 pub(crate) mod workers;
+pub(crate) mod workflows;
 
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -70,12 +72,13 @@ impl Frame {
 }
 
 /// Where one is, for the navigation.
-const PLACES: [(&str, &str); 6] = [
+const PLACES: [(&str, &str); 7] = [
     ("/", "Overview"),
     ("/jobs", "Jobs"),
     ("/queues", "Queues"),
     ("/schedules", "Schedules"),
     ("/workers", "Workers"),
+    ("/workflows", "Workflows"),
     ("/dead", "Dead letters"),
 ];
 
@@ -157,6 +160,7 @@ fn notice(call: &Call) -> Markup {
         "pause" => "Paused.",
         "resume" => "At work again.",
         "nothing" => "Nothing had to be changed.",
+        "run-cancel" => "The run has ended: what waited is cancelled, what runs is told to stop.",
         "ran" => "A job of the schedule was made.",
         "bulk" => return html! { p.notice role="status" { (parts::jobs(count)) " changed." } },
         _ => return html! {},

@@ -23,7 +23,6 @@ pub struct RunView {
     /// Its states, in the order of the code.
     pub states: Vec<StateView>,
     /// What is known of the steps that ended well; not in lists of runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
 }
 
