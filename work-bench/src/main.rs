@@ -4,6 +4,7 @@
 //! of the ratios of neighbours, so that a machine that slows down slows both. Nothing here judges a ratio.
 
 mod ceiling;
+mod dashboard;
 mod figure;
 mod local;
 mod mixed;
@@ -47,6 +48,8 @@ const BENCHES: &[Bench] = &[
     postgres::pinned::PINNED,
     postgres::backlog::MILLION,
     ceiling::CEILING,
+    dashboard::SQLITE,
+    dashboard::POSTGRES,
     workflow::MEMORY,
     workflow::SQLITE,
 ];

@@ -86,8 +86,12 @@ pub(crate) async fn edit(call: &Call, id: JobId, args: Bytes, seen: Option<&str>
 /// Pauses a queue, or lets it go on.
 pub(crate) async fn pause_queue(call: &Call, pause: Pause) -> Result<bool, Failure> {
     let queue = Queue::from(call.param().to_owned());
-    let known = call.app.store.queues().await?.iter().any(|info| info.queue == queue);
-    if !known {
+    let known = async || Ok::<_, Failure>(call.app.queues().await?.iter().any(|info| info.queue == queue));
+    if !known().await? {
+        // It may be younger than the last look.
+        call.app.queues.forget().await;
+    }
+    if !known().await? {
         return Err(Failure::not_found(format!("There is no queue {}.", shown(call.param()))));
     }
     let done = match pause {
@@ -143,7 +147,7 @@ pub(crate) async fn run_schedule(call: &Call) -> Result<JobId, Failure> {
 pub(crate) async fn found_run(call: &Call) -> Result<RunView, Failure> {
     let missing = || Failure::not_found(format!("There is no run {}.", shown(call.param())));
     let name: RunName = call.param().parse().map_err(|_| missing())?;
-    workflows::run(&*call.app.store, &name).await?.ok_or_else(missing)
+    workflows::run_with(&*call.app.store, &name, &call.app.queues().await?).await?.ok_or_else(missing)
 }
 
 /// The same, if it has not ended.
@@ -187,7 +191,7 @@ pub(crate) struct Count {
 /// The most jobs that one bulk action changes.
 pub(crate) const MAX_BULK: u64 = 10_000;
 
-/// Counts the jobs that a filter means: all of them if the store counts such filters quickly.
+/// Counts the jobs that a filter means, as far as [`MAX_BULK`].
 pub(crate) async fn count(call: &Call, filters: &Filters) -> Result<Count, Failure> {
     count_of(call, filters.filter.clone()).await
 }
@@ -200,13 +204,18 @@ pub(crate) async fn count_for(call: &Call, change: Change, filters: &Filters) ->
     }
 }
 
+/// A thousand at a time, as long as there are whole thousands: what few jobs meet would be looked for in all of them.
 async fn count_of(call: &Call, filter: work_core::store::JobFilter) -> Result<Count, Failure> {
-    if filter.is_coarse() {
-        let counts = call.app.store.counts(filter).await?;
-        return Ok(Count { count: counts.total(), exact: true });
+    const PART: usize = 1000;
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = call.app.store.list(filter.clone(), work_core::store::Order::OldestFirst, after, PART).await?;
+        count += page.jobs.len() as u64;
+        after = page.next;
+        if after.is_none() || page.jobs.len() < PART || count >= MAX_BULK {
+            return Ok(Count { count, exact: after.is_none() });
+        }
     }
-    let page = call.app.store.list(filter, work_core::store::Order::OldestFirst, None, 1000).await?;
-    Ok(Count { count: page.jobs.len() as u64, exact: page.next.is_none() })
 }
 
 /// Changes the jobs of a filter, at most so many.

@@ -5,9 +5,10 @@ use axum::Router;
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 use work_core::Clock;
-use work_core::store::Inspect;
+use work_core::store::{Counts, Inspect, QueueInfo};
 
 use crate::access::{Access, Hashed, Right};
+use crate::kept::Kept;
 use crate::routes;
 use crate::snapshot::Cached;
 
@@ -42,6 +43,8 @@ pub(crate) struct App {
     pub(crate) args: ArgsView,
     pub(crate) secure: bool,
     pub(crate) cached: Mutex<Option<Cached>>,
+    pub(crate) counts: Arc<Kept<Counts>>,
+    pub(crate) queues: Arc<Kept<Vec<QueueInfo>>>,
     /// One permit for each page that is kept up to date.
     pub(crate) live: Arc<Semaphore>,
 }
@@ -55,6 +58,13 @@ pub(crate) enum ArgsView {
     Hidden,
     Redacted(Redact),
     Shown,
+}
+
+impl App {
+    /// The queues, as they were lately if there are many jobs.
+    pub(crate) async fn queues(&self) -> Result<Arc<Vec<QueueInfo>>, work_core::StoreError> {
+        self.queues.get(&self.store).await
+    }
 }
 
 impl Dashboard {
@@ -252,6 +262,8 @@ impl DashboardBuilder {
             args: self.args,
             secure: self.secure,
             cached: Mutex::new(None),
+            counts: Arc::default(),
+            queues: Arc::default(),
             live: Arc::new(Semaphore::new(MAX_LIVE)),
         };
         Ok(Dashboard { app: Arc::new(app) })

@@ -10,6 +10,7 @@ mod failure;
 mod filter;
 mod groups;
 mod guard;
+mod kept;
 mod live;
 mod pages;
 mod routes;

@@ -141,13 +141,15 @@ pub(crate) async fn snapshot(app: &App) -> Result<Arc<Snapshot>, Failure> {
 
 /// Lets the next look see what was just done.
 pub(crate) async fn forget(app: &App) {
+    app.counts.forget().await;
+    app.queues.forget().await;
     *app.cached.lock().await = None;
 }
 
 async fn read(app: &App) -> Result<Snapshot, Failure> {
     let now = app.clock.now();
-    let counts = app.store.counts(JobFilter::all()).await?;
-    let queues = app.store.queues().await?;
+    let counts = app.counts.get(&app.store).await?;
+    let queues = app.queues().await?;
     let workers = app.store.workers().await?;
     let ended = [JobState::Completed, JobState::Discarded, JobState::Cancelled].into_iter();
     let ended = ended.fold(JobFilter::all().finished(now - WINDOW..), JobFilter::state);

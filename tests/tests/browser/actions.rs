@@ -167,7 +167,7 @@ fn with_a_run_of_a_workflow(site: &Site, tab: &mut Tab) {
     noticed(tab, &format!("{meant} jobs changed."));
     assert_eq!(count(site, failed), 0);
     tab.goto(RUN);
-    tab.press("End run…");
+    tab.press_in("main", "End run…");
     tab.press("End it");
     noticed(tab, "The run has ended: what waited is cancelled, what runs is told to stop.");
     assert!(tab.text("h1").contains("ended"));

@@ -19,7 +19,7 @@ const MAX_QUEUES: usize = 500;
 
 pub(crate) async fn metrics(call: Call) -> Answer {
     let snapshot = snapshot(&call.app).await?;
-    let mut queues: Vec<_> = call.app.store.queues().await?.iter().map(QueueView::of).collect();
+    let mut queues: Vec<_> = call.app.queues().await?.iter().map(QueueView::of).collect();
     queues.sort_by_key(|queue| std::cmp::Reverse(queue.counts.available + queue.counts.running));
     queues.truncate(MAX_QUEUES);
     queues.sort_by(|a, b| a.queue.cmp(&b.queue));

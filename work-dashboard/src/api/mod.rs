@@ -46,7 +46,7 @@ pub(crate) async fn overview(call: Call) -> Answer {
 }
 
 pub(crate) async fn queues(call: Call) -> Answer {
-    let queues = call.app.store.queues().await?;
+    let queues = call.app.queues().await?;
     json_of(&json!({ "queues": queues.iter().map(QueueView::of).collect::<Vec<_>>() }))
 }
 

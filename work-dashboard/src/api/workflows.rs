@@ -8,7 +8,7 @@ use crate::call::Call;
 use crate::workflows;
 
 pub(crate) async fn list(call: Call) -> Answer {
-    json_of(&json!({ "runs": workflows::runs(&*call.app.store).await? }))
+    json_of(&json!({ "runs": workflows::runs_with(&*call.app.store, &call.app.queues().await?).await? }))
 }
 
 pub(crate) async fn get(call: Call) -> Answer {

@@ -11,7 +11,7 @@ use crate::call::{Call, encoded};
 use crate::view::QueueView;
 
 pub(crate) async fn list(call: Call) -> Answer {
-    let queues: Vec<_> = call.app.store.queues().await?.iter().map(QueueView::of).collect();
+    let queues: Vec<_> = call.app.queues().await?.iter().map(QueueView::of).collect();
     let frame = Frame::of(&call);
     let now = call.app.clock.now();
     let content = html! {

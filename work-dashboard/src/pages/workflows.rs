@@ -17,7 +17,7 @@ use crate::workflows::{self, RunPhase, RunView, StateView};
 const STEPS: usize = 10;
 
 pub(crate) async fn list(call: Call) -> Answer {
-    let runs = workflows::runs(&*call.app.store).await?;
+    let runs = workflows::runs_with(&*call.app.store, &call.app.queues().await?).await?;
     let frame = Frame::of(&call);
     let now = call.app.clock.now();
     let content = html! {

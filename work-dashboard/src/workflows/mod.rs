@@ -26,4 +26,5 @@ pub use import::{Imported, InvalidImport, check, import};
 pub(crate) use names::of_queue;
 pub use names::{InvalidRun, RunName};
 pub use read::{Ended, RunPhase, RunView, StateView, run, runs};
+pub(crate) use read::{run_with, runs_with};
 pub use stored::Shape;

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use work_core::store::{Counts, Inspect, JobFilter, Order, StoredJob};
+use work_core::store::{Counts, Inspect, JobFilter, Order, QueueInfo, StoredJob};
 use work_core::{JobState, Queue, StoreError};
 
 use super::names::{self, RunName};
@@ -112,7 +112,12 @@ const STEPS: usize = 1000;
 ///
 /// [`StoreError`] if the store cannot be read.
 pub async fn runs(store: &dyn Inspect) -> Result<Vec<RunView>, StoreError> {
-    let counted = by_queue(store).await?;
+    runs_with(store, &store.queues().await?).await
+}
+
+/// The same, with the queues as they were read already.
+pub(crate) async fn runs_with(store: &dyn Inspect, queues: &[QueueInfo]) -> Result<Vec<RunView>, StoreError> {
+    let counted = by_queue(queues);
     let mut found = Vec::new();
     for workflow in counted.keys().filter_map(|queue| names::of_control(queue.as_str())) {
         let Ok(any) = RunName::new(workflow, "any") else { continue };
@@ -130,15 +135,24 @@ pub async fn runs(store: &dyn Inspect) -> Result<Vec<RunView>, StoreError> {
 ///
 /// [`StoreError`] if the store cannot be read.
 pub async fn run(store: &dyn Inspect, name: &RunName) -> Result<Option<RunView>, StoreError> {
+    run_with(store, name, &store.queues().await?).await
+}
+
+/// The same, with the queues as they were read already.
+pub(crate) async fn run_with(
+    store: &dyn Inspect,
+    name: &RunName,
+    queues: &[QueueInfo],
+) -> Result<Option<RunView>, StoreError> {
     let Some(record) = store.get(name.record_id()).await? else { return Ok(None) };
     let notes = Notes::read(store, name).await?;
-    let Some(mut view) = notes.view(name.workflow(), &record, &by_queue(store).await?) else { return Ok(None) };
+    let Some(mut view) = notes.view(name.workflow(), &record, &by_queue(queues)) else { return Ok(None) };
     view.ended = Some(ended(store, name, &view.states).await?);
     Ok(Some(view))
 }
 
-async fn by_queue(store: &dyn Inspect) -> Result<BTreeMap<Queue, Counts>, StoreError> {
-    Ok(store.queues().await?.into_iter().map(|info| (info.queue, info.counts)).collect())
+fn by_queue(queues: &[QueueInfo]) -> BTreeMap<Queue, Counts> {
+    queues.iter().map(|info| (info.queue.clone(), info.counts.clone())).collect()
 }
 
 /// The newest steps that ended well: how many a state has had, and where items ended.
