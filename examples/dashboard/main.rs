@@ -1,10 +1,12 @@
 //! Run with: `cargo run --example dashboard --features dashboard -- --check`, or without `--check` to look at it in a browser.
 //!
 //! A worker on an SQLite file in a temporary folder, and its dashboard on <http://127.0.0.1:8080>. Jobs of several kinds
-//! arrive all the time; some fail once, some for good, some are due later, and three schedules make more of them. With
+//! arrive all the time; some fail once, some for good, some are due later, and three schedules make more of them. Orders go
+//! through the states of a workflow. With
 //! `--check`, the program fetches each page once and ends; `--port` takes another port.
 
 mod jobs;
+mod orders;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ async fn main() -> anyhow::Result<()> {
     let draining = tokio::spawn(worker.clone().run_until(std::future::pending()));
     let arriving = tokio::spawn(arrive(worker.clone()));
 
+    let ordering = tokio::spawn(orders::run(Arc::clone(&store)));
+
     // Nothing here is about a person, so args are shown. Other machines do not reach 127.0.0.1, so there is no token.
     let dashboard = Dashboard::builder(store).title("Example").show_args().build()?;
     let port = if options.check { 0 } else { options.port };
@@ -54,6 +58,7 @@ async fn main() -> anyhow::Result<()> {
     tokio::select! {
         served = bound.run() => served?,
         ended = draining => bail!("the worker ended: {:?}", ended?),
+        ended = ordering => bail!("the workflow ended: {:?}", ended?),
         checked = check(address), if options.check => checked?,
         _ = tokio::signal::ctrl_c() => {}
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::place::{Place, said};
 
 /// A dashboard that listens, and its port.
-fn listening(mut command: Command) -> (Child, u16) {
+pub(crate) fn listening(mut command: Command) -> (Child, u16) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut url = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut url).unwrap();

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
+#[path = "../cli/agree.rs"]
+mod agree;
 #[path = "../cli/bulk.rs"]
 mod bulk;
 #[path = "../cli/calls.rs"]

@@ -179,7 +179,7 @@ fn graph(frame: &Frame, run: &RunView) -> Markup {
 
 fn states(frame: &Frame, run: &RunView) -> Markup {
     html! {
-        div.scroll { table.labelled {
+        div.scroll { table.labelled.states {
             thead { tr {
                 th scope="col" { "State" } th.number scope="col" { "Waiting" } th.number scope="col" { "Running" }
                 th.number scope="col" { "Failed" } th.number scope="col" { "Cancelled" } th.number scope="col" { "Done" }
