@@ -58,6 +58,7 @@ fn sqlite(printer: &Printer) -> Result<(), BoxError> {
     let (place, runtime) = (Place::new()?, runtime()?);
     runtime.block_on(async {
         let store: Arc<dyn Inspect> = Arc::new(SqliteStore::open(place.file()).await?);
+        add_run(&*store).await?;
         fill_file(&Connection::open(place.file())?)?;
         measure(printer, "dashboard_sqlite_million", store, None).await
     })?;
@@ -88,6 +89,7 @@ fn postgres(printer: &Printer) -> Result<(), BoxError> {
     let schema = format!("b_{}", JobId::new().as_uuid().simple());
     runtime()?.block_on(async {
         let store: Arc<dyn Inspect> = Arc::new(PostgresStore::builder(&url).schema(&schema).connect().await?);
+        add_run(&*store).await?;
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
         tokio::spawn(connection);
         client.batch_execute(&fill_schema().replace("work.", &format!("{schema}."))).await?;
@@ -119,6 +121,23 @@ fn fill_schema() -> String {
     )
 }
 
+/// A run of a workflow.
+const RUN: &str = "pages.monday";
+
+/// Made before all other jobs, so that its steps are those that are looked for longest.
+async fn add_run(store: &dyn Inspect) -> Result<(), BoxError> {
+    let item = |n: u32| {
+        let step = if n.is_multiple_of(2) { "fetch" } else { "index" };
+        serde_json::json!({ "id": JobId::new(), "state": step, "phase": "waiting", "step": 1, "attempt": 0, "context": n })
+    };
+    let graph = serde_json::json!([{ "state": "fetch", "start": true, "to": ["index"] }, { "state": "index", "to": ["done"] },
+        { "state": "done", "terminal": true }]);
+    let export = serde_json::json!({ "workflow": "pages", "run": "monday", "overall": null, "at": "2026-11-21T00:00:00Z",
+        "graph": graph, "items": (0..100).map(item).collect::<Vec<_>>() });
+    work_dashboard::workflows::import(store, &serde_json::from_value(export)?).await?;
+    Ok(())
+}
+
 /// Counts the rows and entries of indexes that the server reads in one schema.
 struct Rows {
     client: Client,
@@ -133,19 +152,25 @@ impl Rows {
         Ok(rows.unsigned_abs())
     }
 
-    /// What a page reads. A server adds up what a connection did when that asks for something a second later.
-    async fn of(&self, address: &str, path: &str) -> Result<u64, BoxError> {
-        const TIMES: u32 = 3;
+    /// What a page reads: the median, and the most. Now and then totals are counted beside a page, which the most shows. A server
+    /// adds up what a connection did when that asks for something a second later.
+    async fn of(&self, address: &str, path: &str) -> Result<(u64, u64), BoxError> {
+        const TIMES: usize = 5;
         let wait = || tokio::time::sleep(Duration::from_millis(1100));
         wait().await;
         get(address, path).await?;
         wait().await;
-        let before = self.read().await?;
+        let mut read = Vec::new();
+        let mut before = self.read().await?;
         for _ in 0..TIMES {
             get(address, path).await?;
             wait().await;
+            let now = self.read().await?;
+            read.push(now - before);
+            before = now;
         }
-        Ok((self.read().await? - before) / u64::from(TIMES))
+        read.sort_unstable();
+        Ok((read[TIMES / 2], read[TIMES - 1]))
     }
 }
 
@@ -153,10 +178,10 @@ impl Rows {
 async fn paths(store: &dyn Inspect) -> Result<Vec<String>, BoxError> {
     let dead = JobFilter::all().state(JobState::Discarded);
     let job = store.list(dead, Order::NewestFirst, None, 1).await?.jobs.remove(0).job.parts.id;
-    let no_page = ["/assets/", "/events", "/login", "/api/v1/openapi.json", "{run}", "/jobs/bulk"];
+    let no_page = ["/assets/", "/events", "/login", "/api/v1/openapi.json", "/jobs/bulk"];
     let plain = work_dashboard::routes()
         .filter(|(method, path, _)| *method == "GET" && !no_page.iter().any(|part| path.contains(part)))
-        .map(|(_, path, _)| path.replace("{id}", &job.to_string()));
+        .map(|(_, path, _)| path.replace("{id}", &job.to_string()).replace("{run}", RUN));
     let jobs = [
         "state=discarded",
         "state=completed&queue=queue3",
@@ -197,19 +222,19 @@ async fn measure(printer: &Printer, name: &str, store: Arc<dyn Inspect>, rows: O
             Some(rows) => Some(rows.of(&address, &path).await?),
             None => None,
         };
-        worst = worst.max(read.unwrap_or_default());
+        worst = worst.max(read.unwrap_or_default().0);
         if printer.json {
             println!(
                 "{}",
                 serde_json::json!({ "name": name, "path": path, "p50_ms": p50, "p99_ms": p99, "rows": read })
             );
         } else {
-            let read = read.map_or(String::new(), |rows| format!(", {rows} rows"));
+            let read = read.map_or(String::new(), |(rows, most)| format!(", {rows} rows, most {most}"));
             println!("bench {name}: {path}: p50 {p50:.1} ms, p99 {p99:.1} ms{read}");
         }
     }
     if rows.is_some() {
-        println!("bench {name}: at most {worst} rows for a page (goal ≤ {MOST_ROWS})");
+        println!("bench {name}: {worst} rows for the page that reads most (goal ≤ {MOST_ROWS})");
     }
     draining(name, &store, &address).await?;
     serving.abort();

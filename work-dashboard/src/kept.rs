@@ -17,7 +17,7 @@ const MANY: u64 = 20_000;
 const SHARE: u32 = 100;
 
 /// And begins so often at most.
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// The last numbers, and how long it took to read them.
 pub(crate) struct Kept<T> {

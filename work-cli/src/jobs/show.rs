@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use work_core::JobId;
 use work_core::store::StoredJob;
+use work_core::{JobId, JobState};
 
 use super::no_such_job;
 use crate::error::CliError;
@@ -28,6 +28,12 @@ pub(super) async fn run(id: JobId, session: &Session, out: &mut Out) -> Result<(
         if let Some(backtrace) = &attempt.error.backtrace {
             block("  from", backtrace, out)?;
         }
+    }
+    if matches!(job.state, JobState::Discarded | JobState::Cancelled) {
+        out.flush()?;
+        out.note(&format!(
+            "\nagain: `work jobs retry {id}`; with other args: `work jobs edit {id} --args JSON --retry`"
+        ));
     }
     Ok(())
 }

@@ -81,7 +81,9 @@ fn enqueue_refuses_what_no_store_would_take() {
 async fn show_tells_all_of_a_job_and_lets_no_terminal_be_fooled() {
     let Some(place) = Place::new() else { return };
     let id = place.dead_letter("mail", "first line\nsecond \x1b[2J line").await.to_string();
-    let shown = place.work(&["jobs", "show", &id]).ok().out;
+    let said = place.work(&["jobs", "show", &id]).ok();
+    assert!(said.err.contains(&format!("again: `work jobs retry {id}`")), "what to do next: {said:?}");
+    let shown = said.out;
     for part in [&id, "discarded", "first line\n", "second \\u{1b}[2J line", "\"name\": \"Ann\"", "attempt 1 ended 500"]
     {
         assert!(shown.contains(part), "{shown} lacks {part:?}");

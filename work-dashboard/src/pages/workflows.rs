@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use work_core::store::{JobFilter, Order};
+use work_core::store::JobFilter;
 
 use super::graph::{Way, draw};
 use super::parts::{Choose, ago, empty, grouped, table};
@@ -12,9 +12,6 @@ use crate::call::{Call, encoded, query_of};
 use crate::groups::{Group, groups_of};
 use crate::view::JobView;
 use crate::workflows::{self, RunPhase, RunView, StateView};
-
-/// Steps that are shown of a run.
-const STEPS: usize = 10;
 
 pub(crate) async fn list(call: Call) -> Answer {
     let runs = workflows::runs_with(&*call.app.store, &call.app.queues().await?).await?;
@@ -85,8 +82,7 @@ fn queues(run: &RunView) -> Vec<String> {
 pub(crate) async fn show(call: Call) -> Answer {
     let run = actions::found_run(&call).await?;
     let steps = queues(&run).into_iter().fold(JobFilter::all(), |filter, queue| filter.queue(queue));
-    let newest = call.app.store.list(steps.clone(), Order::NewestFirst, None, STEPS).await?;
-    let newest: Vec<_> = newest.jobs.iter().map(JobView::row).collect();
+    let newest: Vec<_> = run.newest.iter().map(JobView::row).collect();
     let failed = run.sum(|state| state.failed) > 0;
     let groups = if failed { groups_of(&call.app, steps).await?.groups } else { Vec::new() };
     let frame = Frame::of(&call);
@@ -108,7 +104,7 @@ pub(crate) async fn show(call: Call) -> Answer {
                 @for group in &groups { (problem(&frame, group)) }
             }
             @if !newest.is_empty() {
-                h2.above { "Newest steps" }
+                h2.above { "Steps that ended last" }
                 section.card.flush { (table(&frame, &newest, now, Choose::Nothing)) }
             }
         }

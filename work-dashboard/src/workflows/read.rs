@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use work_core::store::{Counts, Inspect, JobFilter, Order, QueueInfo, StoredJob};
+use work_core::store::{Counts, Inspect, JobFilter, Order, Page, QueueInfo, StoredJob};
 use work_core::{JobState, Queue, StoreError};
 
 use super::names::{self, RunName};
@@ -24,6 +24,9 @@ pub struct RunView {
     pub states: Vec<StateView>,
     /// What is known of the steps that ended well; not in lists of runs.
     pub ended: Option<Ended>,
+    /// The steps that ended well last.
+    #[serde(skip)]
+    pub(crate) newest: Vec<StoredJob>,
 }
 
 /// Whether a run is at work.
@@ -106,6 +109,9 @@ const MOST_NOTES: usize = 1000;
 /// Steps that are looked at to tell where items ended.
 const STEPS: usize = 1000;
 
+/// Steps that are shown.
+const SHOWN: usize = 10;
+
 /// The runs of all workflows: by workflow, the newest first, at most 200 of each.
 ///
 /// # Errors
@@ -121,10 +127,18 @@ pub(crate) async fn runs_with(store: &dyn Inspect, queues: &[QueueInfo]) -> Resu
     let mut found = Vec::new();
     for workflow in counted.keys().filter_map(|queue| names::of_control(queue.as_str())) {
         let Ok(any) = RunName::new(workflow, "any") else { continue };
-        let filter = JobFilter::all().queue(any.control()).kind(any.kind("run"));
-        let records = store.list(filter, Order::NewestFirst, None, MOST_RUNS).await?;
         let notes = Notes::read(store, &any).await?;
-        found.extend(records.jobs.iter().filter_map(|record| notes.view(workflow, record, &counted)));
+        // By their state, since by their kind alone they would be looked for among all jobs.
+        let mut records = Vec::new();
+        for state in [JobState::Available, JobState::Cancelled] {
+            let filter = JobFilter::all().queue(any.control()).kind(any.kind("run")).state(state);
+            records.extend(store.list(filter, Order::NewestFirst, None, MOST_RUNS).await?.jobs);
+        }
+        let mut runs: Vec<RunView> =
+            records.iter().filter_map(|record| notes.view(workflow, record, &counted)).collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(run.created_at));
+        runs.truncate(MOST_RUNS);
+        found.extend(runs);
     }
     Ok(found)
 }
@@ -147,7 +161,10 @@ pub(crate) async fn run_with(
     let Some(record) = store.get(name.record_id()).await? else { return Ok(None) };
     let notes = Notes::read(store, name).await?;
     let Some(mut view) = notes.view(name.workflow(), &record, &by_queue(queues)) else { return Ok(None) };
-    view.ended = Some(ended(store, name, &view.states).await?);
+    let steps = newest(store, name, &view.states).await?;
+    view.ended = Some(ended(&steps, &view.states));
+    view.newest = steps.jobs;
+    view.newest.truncate(SHOWN);
     Ok(Some(view))
 }
 
@@ -155,11 +172,15 @@ fn by_queue(queues: &[QueueInfo]) -> BTreeMap<Queue, Counts> {
     queues.iter().map(|info| (info.queue.clone(), info.counts.clone())).collect()
 }
 
-/// The newest steps that ended well: how many a state has had, and where items ended.
-async fn ended(store: &dyn Inspect, name: &RunName, states: &[StateView]) -> Result<Ended, StoreError> {
+/// The newest steps that ended well.
+async fn newest(store: &dyn Inspect, name: &RunName, states: &[StateView]) -> Result<Page, StoreError> {
     let filter = JobFilter::all().state(JobState::Completed);
     let filter = states.iter().fold(filter, |filter, state| filter.queue(name.queue(&state.shape.state)));
-    let page = store.list(filter, Order::NewestFirst, None, STEPS).await?;
+    store.list(filter, Order::NewestFirst, None, STEPS).await
+}
+
+/// How many of these steps a state has had, and where items ended.
+fn ended(page: &Page, states: &[StateView]) -> Ended {
     let mut found = Ended { by_state: BTreeMap::new(), complete: page.next.is_none() };
     let terminal = |name: &str| states.iter().any(|state| state.shape.terminal && state.shape.state == name);
     for job in &page.jobs {
@@ -174,7 +195,7 @@ async fn ended(store: &dyn Inspect, name: &RunName, states: &[StateView]) -> Res
             _ => {}
         }
     }
-    Ok(found)
+    found
 }
 
 /// What stands beside the records of a workflow's runs.
@@ -238,6 +259,7 @@ impl Notes {
             phase,
             created_at: job.created_at,
             ended: None,
+            newest: Vec::new(),
         })
     }
 }
