@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
-use work_dashboard::{BuildError, Dashboard, ServeError};
+use work_dashboard::{BuildError, Dashboard, DashboardBuilder, ServeError};
 
 use crate::cli::DashboardArgs;
 use crate::error::CliError;
@@ -19,7 +19,7 @@ pub(crate) async fn run(args: &DashboardArgs, session: &Session, out: &mut Out) 
     if let Some(token) = token(args.read_only_token.as_deref(), "WORK_DASHBOARD_READ_ONLY_TOKEN")? {
         builder = builder.read_only_token(token);
     }
-    builder = args.host.iter().fold(builder, |builder, host| builder.host(host));
+    builder = args.host.iter().fold(builder, DashboardBuilder::host);
     if let Some(path) = &args.base_path {
         builder = builder.base_path(path);
     }

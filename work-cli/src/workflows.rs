@@ -53,7 +53,7 @@ async fn list(session: &Session, out: &mut Out) -> Result<(), CliError> {
     let now = session.now();
     let row = |run: &RunView| {
         vec![
-            cell(&run.name()),
+            cell(run.name()),
             phase(run.phase),
             Cell::new(run.sum(|state| state.waiting)),
             Cell::new(run.sum(|state| state.executing)),
@@ -221,7 +221,7 @@ async fn no_such(name: &RunName, session: &Session) -> Result<CliError, CliError
 }
 
 fn phase(phase: RunPhase) -> Cell {
-    if phase == RunPhase::Paused { notable(phase.name().to_owned()) } else { cell(phase.name()) }
+    if phase == RunPhase::Paused { notable(phase.name()) } else { cell(phase.name()) }
 }
 
 fn items(count: u64) -> String {

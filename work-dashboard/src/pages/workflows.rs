@@ -81,7 +81,7 @@ fn queues(run: &RunView) -> Vec<String> {
 
 pub(crate) async fn show(call: Call) -> Answer {
     let run = actions::found_run(&call).await?;
-    let steps = queues(&run).into_iter().fold(JobFilter::all(), |filter, queue| filter.queue(queue));
+    let steps = queues(&run).into_iter().fold(JobFilter::all(), JobFilter::queue);
     let newest: Vec<_> = run.newest.iter().map(JobView::row).collect();
     let failed = run.sum(|state| state.failed) > 0;
     let groups = if failed { groups_of(&call.app, steps).await?.groups } else { Vec::new() };

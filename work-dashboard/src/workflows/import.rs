@@ -72,7 +72,7 @@ pub async fn import(store: &dyn Inspect, export: &Export) -> Result<Imported, In
         for inserted in store.insert(jobs.by_ref().take(BATCH).collect()).await? {
             match inserted {
                 Inserted::New(_) => done.items += 1,
-                _ => done.there += 1,
+                Inserted::Duplicate(_) => done.there += 1,
             }
         }
     }
