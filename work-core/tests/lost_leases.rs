@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use work_core::limit::Rate;
 use work_core::runner::Runner;
 use work_core::store::{
     BoxFuture, CancelOutcome, Fired, Firing, Inserted, LeaseKey, Leased, MemoryStore, NewJob, Rescued, Retention,
@@ -106,6 +107,7 @@ impl Store for Absent {
         Other leave(worker: String) -> ();
         Other prune(retention: Retention, limit: usize) -> u64;
         Other declare_limit(queue: Queue, at_most: u32) -> u32;
+        Other declare_rate(queue: Queue, rate: Rate) -> Rate;
         Other put_schedule(schedule: StoredSchedule) -> ();
         Other schedules() -> Vec<StoredSchedule>;
         Other fire(due: Vec<Firing>) -> Vec<Fired>;

@@ -128,11 +128,16 @@ async fn a_newer_schema_and_one_of_another_program_are_refused_and_left_alone() 
     let other = place.other().await;
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'SCHEMA'::regnamespace";
     let tables = tables.replace("SCHEMA", &place.schema);
-    other.run("DROP FUNCTION work.cancel; UPDATE work.work_schema SET version = 4").await.unwrap();
+    other.run("DROP FUNCTION work.cancel; UPDATE work.work_schema SET version = 99").await.unwrap();
     let before = other.number(&tables).await;
     let error = place.builder().connect().await.unwrap_err();
-    assert!(matches!(error, OpenError::NewerSchema { found: 4, known: 3, .. }), "{error:?}");
-    assert!(error.to_string().contains("has version 4, and this program knows versions up to 3; run a newer program"));
+    assert!(
+        matches!(error, OpenError::NewerSchema { found: 99, known: PostgresStore::SCHEMA_VERSION, .. }),
+        "{error:?}"
+    );
+    let known = PostgresStore::SCHEMA_VERSION;
+    let said = format!("has version 99, and this program knows versions up to {known}; run a newer program");
+    assert!(error.to_string().contains(&said), "{error}");
     assert_eq!(other.number(&tables).await, before);
     let cancel = "SELECT count(*) FROM pg_proc WHERE proname = 'cancel' AND pronamespace = 'SCHEMA'::regnamespace";
     assert_eq!(other.number(&cancel.replace("SCHEMA", &place.schema)).await, 0, "nothing was repaired");

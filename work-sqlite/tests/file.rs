@@ -118,12 +118,15 @@ async fn a_file_that_cannot_be_a_store_is_refused_with_a_message_of_its_own() {
     std::fs::write(path("text"), "x".repeat(5_000)).unwrap();
     Connection::open(path("newer"))
         .unwrap()
-        .execute_batch("CREATE TABLE work_schema (version); INSERT INTO work_schema VALUES (9)")
+        .execute_batch("CREATE TABLE work_schema (version); INSERT INTO work_schema VALUES (99)")
         .unwrap();
     Connection::open(path("foreign")).unwrap().execute_batch("CREATE TABLE jobs (x)").unwrap();
+    let known = SqliteStore::SCHEMA_VERSION;
+    let newer =
+        format!("the schema has version 99, and this program knows versions up to {known}; run a newer program");
     for (name, expected) in [
         ("text", "this is not an SQLite database; give another path, or move the file away"),
-        ("newer", "the schema has version 9, and this program knows versions up to 3; run a newer program"),
+        ("newer", newer.as_str()),
         ("foreign", "this database has a table `jobs` of another program; give another path"),
         ("no/folder", "does not exist; create it first"),
         (".", "this is a folder; give the path of a file"),

@@ -112,7 +112,7 @@ fn node(frame: &Frame, run: &RunView, state: &StateView, (x, y): (i32, i32), siz
     };
     let small = if name.len() > 15 { "name small" } else { "name" };
     html! {
-        a href=(href) class=(class) aria-label={ (name) ": " (words) } {
+        a href=(href) class=(class) {
             title { (name) ": " (words) }
             rect class="box" x=(x) y=(y) width=(sizes.wide) height=(sizes.high) rx=(if state.shape.terminal { sizes.high / 2 } else { 10 }) {}
             text class=(small) x=(x + sizes.wide / 2) y=(y + 25) text-anchor="middle" { (name) }
