@@ -15,7 +15,7 @@ const JOBS: u64 = 200_000;
 
 fn drain(printer: &Printer) -> Result<(), BoxError> {
     let default = Pairs::measure(|| drained(JOBS, 1, |worker| worker), raw)?;
-    printer.line("sqlite_drain", Some(0.35), Unit::Rate, &default);
+    printer.line("sqlite_drain", Some(0.5), Unit::Rate, &default);
     let thousand = Pairs::measure(|| drained(JOBS, 1, |worker| worker.concurrency(1_000)), raw)?;
     printer.line("sqlite_drain_1000", None, Unit::Rate, &thousand);
     Ok(())

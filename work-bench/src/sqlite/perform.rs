@@ -19,7 +19,7 @@ const CALLERS: u64 = 256;
 const EACH: u64 = 800;
 
 fn perform(printer: &Printer) -> Result<(), BoxError> {
-    printer.line("sqlite_perform_256", Some(0.4), Unit::Rate, &Pairs::measure(ours, raw)?);
+    printer.line("sqlite_perform_256", Some(0.5), Unit::Rate, &Pairs::measure(ours, raw)?);
     Ok(())
 }
 
