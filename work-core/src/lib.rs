@@ -7,6 +7,7 @@ mod clock;
 mod compose;
 mod concurrent;
 mod context;
+mod derived_id;
 #[cfg(feature = "encryption")]
 pub mod encryption;
 mod error;

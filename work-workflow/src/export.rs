@@ -4,7 +4,6 @@ use serde_json::Value;
 use work_core::store::NewJob;
 use work_core::{DEFAULT_MAX_ARGS, JobId};
 
-use crate::names::follow;
 use crate::report::{ItemReport, Phase};
 use crate::service::Follow;
 use crate::{Engine, FlowError, Run, States};
@@ -127,5 +126,5 @@ fn import<S: States>(run: &Run<S>, state: usize, item: &ItemReport) -> Result<Ne
 }
 
 fn import_id(item: JobId, step: u32) -> JobId {
-    follow(item, "import", u64::from(step))
+    item.follow("import", u64::from(step))
 }

@@ -7,7 +7,6 @@ use work_core::{DEFAULT_MAX_ARGS, JobId, Queue, Status, StoreError};
 
 use crate::envelope::{Went, Whole};
 use crate::live::lock;
-use crate::names::follow;
 use crate::report::Phase;
 use crate::service::Follow;
 use crate::{FlowError, Run, States};
@@ -138,7 +137,7 @@ impl<S: States> Run<S> {
             let step = Follow { context: whole.context, item: whole.item, parent: whole.parent, step: whole.step + 1 };
             let mut then = Vec::new();
             if !terminal {
-                let id = follow(lease.key.id, "redrive", 0);
+                let id = lease.key.id.follow("redrive", 0);
                 then.push(step.job(graph, &self.live, to, id).into_stored(DEFAULT_MAX_ARGS)?);
             }
             let went = Went { to: graph.defs[to].name, context: terminal.then_some(whole.context) };
@@ -163,7 +162,7 @@ impl<S: States> Run<S> {
         let json = |source| FlowError::Json { what: "the context", source };
         let context: Box<RawValue> = serde_json::value::to_raw_value(&item.context).map_err(json)?;
         let step = Follow { context: &*context, item: item.id, parent: item.parent, step: item.step + 1 };
-        let new = step.job(&self.shared.live.graph, &self.live, to, follow(job, "redrive", 1));
+        let new = step.job(&self.shared.live.graph, &self.live, to, job.follow("redrive", 1));
         let inserted = self.insert_jobs(to, vec![new.into_stored(DEFAULT_MAX_ARGS)?]).await?;
         let new = inserted.iter().filter(|inserted| matches!(inserted, work_core::store::Inserted::New(_))).count();
         self.live.tally(from, |tally| tally.completed -= i64::try_from(new).unwrap_or(0));

@@ -12,7 +12,7 @@ use work_core::{DEFAULT_MAX_ARGS, Job, JobId, Unique};
 
 use crate::envelope::{Paused, Signalled};
 use crate::live::LiveRun;
-use crate::names::{self, follow};
+use crate::names;
 use crate::report::{ItemReport, RunReport};
 use crate::scan;
 use crate::service::Follow;
@@ -81,7 +81,7 @@ impl<S: States> Run<S> {
         contexts: impl IntoIterator<Item = S::Context> + Send,
     ) -> Result<Vec<JobId>, FlowError> {
         let record = self.shared.record_id(self.name());
-        let with_id = (0..).zip(contexts).map(|(n, context)| (follow(record, "seed", n), context));
+        let with_id = (0..).zip(contexts).map(|(n, context)| (record.follow("seed", n), context));
         self.insert(state, with_id).await
     }
 
@@ -207,7 +207,7 @@ impl<S: States> Run<S> {
         let signal = Signalled { item, name: name.to_owned(), sent, payload: &payload };
         let workflow = &self.shared.live.graph.name;
         let job = Job::from_json(names::kind(workflow, names::SIGNAL), serde_json::to_vec(&signal).map_err(json)?)
-            .with_id(follow(item, name, u64::MAX - 1))
+            .with_id(item.follow(name, u64::MAX - 1))
             .queue(names::queue(workflow, self.name(), names::SIGNAL));
         self.shared.insert(vec![job.into_stored(DEFAULT_MAX_ARGS)?]).await?;
         self.shared.live.wake.notify_waiters();

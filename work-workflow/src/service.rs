@@ -21,7 +21,6 @@ use crate::envelope::{Answer, Envelope, Head, Went, Whole};
 use crate::extract::Position;
 use crate::graph::{Def, Graph};
 use crate::live::{Live, LiveRun};
-use crate::names::follow;
 use crate::step::StateLimit;
 
 /// A state as a service of jobs.
@@ -167,7 +166,7 @@ impl Attempt {
         let mut jobs = Vec::with_capacity(1 + answer.kicks.len());
         for (n, (state, context)) in (1..).zip(&answer.kicks) {
             let state = self.allowed(state, &self.def().kicks, "kick")?;
-            let child = follow(id, "kick", n);
+            let child = id.follow("kick", n);
             jobs.push(
                 Follow { context, item: child, parent: Some(self.head.item), step: 1 }
                     .job(graph, &self.run, state, child),
@@ -213,7 +212,7 @@ impl Attempt {
                 return went(name, Some(whole.context));
             }
             let step = Follow { context: whole.context, item: head.item, parent: head.parent, step: head.step + 1 };
-            went(name, None).then(step.job(graph, &run, dead, follow(id, "dead", 0)))
+            went(name, None).then(step.job(graph, &run, dead, id.follow("dead", 0)))
         });
         match (made, outcome.error()) {
             (Ok(made), Some(error)) => made.with_error(error.clone()),
@@ -306,7 +305,7 @@ impl<C: serde::Serialize + ?Sized> Follow<'_, C> {
 
 /// The step in which an item waits for a signal.
 pub(crate) fn wait_id(item: JobId, signal: &str) -> JobId {
-    follow(item, signal, u64::MAX)
+    item.follow(signal, u64::MAX)
 }
 
 /// An instant that never comes: 1 January 9999.

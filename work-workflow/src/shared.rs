@@ -124,7 +124,7 @@ impl Shared {
     }
 
     pub(crate) fn record_id(&self, run: &str) -> JobId {
-        names::named(&["run", &self.live.graph.name, run])
+        JobId::named(&["run", &self.live.graph.name, run])
     }
 
     /// Joins the runs that are there, and leaves those that were cancelled.
@@ -213,7 +213,7 @@ impl Shared {
         let shape = graph.shape();
         let json = |source| FlowError::Json { what: "the names of states", source };
         let drawing = serde_json::to_string(&shape).map_err(json)?;
-        let id = names::named(&["states", &graph.name, &record.run, &drawing]);
+        let id = JobId::named(&["states", &graph.name, &record.run, &drawing]);
         let note = Record { run: record.run.clone(), overall: null, states: ours, graph: shape };
         let job = self.record("states", serde_json::to_vec(&note).map_err(json)?).with_id(id);
         self.store.insert(vec![job.into_stored(DEFAULT_MAX_ARGS)?]).await?;

@@ -14,7 +14,7 @@ use work_core::{BoxError, Clock, Job, JobState, Outcome, Status};
 
 use crate::envelope::{Signalled, Whole};
 use crate::live::{Live, LiveRun};
-use crate::names::{self, follow};
+use crate::names;
 use crate::service::{Follow, wait_id};
 
 /// How long until a signal looks again for an item that does not wait yet: at first, and after a while.
@@ -76,7 +76,7 @@ impl SignalHandler {
             return Ok(Outcome::snooze(Duration::from_secs(60)));
         };
         let step = Follow { context: whole.context, item: whole.item, parent: whole.parent, step: whole.step + 1 };
-        let id = follow(waits.job.parts.id, "signal", 0);
+        let id = waits.job.parts.id.follow("signal", 0);
         Ok(Outcome::new(Status::SUCCESS).then(step.signalled(&self.live.graph, run, then, id, signal.payload)))
     }
 }

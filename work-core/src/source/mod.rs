@@ -6,6 +6,7 @@
 
 mod channel;
 mod delivery;
+mod meaning;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,6 +17,7 @@ use serde::Serialize;
 pub use channel::{broadcast, channel, watch};
 pub use delivery::Delivery;
 pub(crate) use delivery::Receipt;
+pub use meaning::Meaning;
 
 /// What [`perform_receive`](crate::Worker::perform_receive) takes items from.
 ///

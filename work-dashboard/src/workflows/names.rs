@@ -89,12 +89,7 @@ impl RunName {
     }
 
     pub(super) fn record_id(&self) -> JobId {
-        let mut hash = Hash::new();
-        for name in ["run", &self.workflow, &self.run] {
-            hash.write(name.as_bytes());
-            hash.write(&[0]);
-        }
-        hash.id([0; 6])
+        JobId::named(&["run", &self.workflow, &self.run])
     }
 }
 
@@ -128,60 +123,17 @@ pub(super) fn of_control(queue: &str) -> Option<&str> {
 
 /// The step that an import makes of an item: the same one if it is repeated.
 pub(super) fn import_id(item: JobId, step: u32) -> JobId {
-    follow(item, "import", u64::from(step))
+    item.follow("import", u64::from(step))
 }
 
 /// The step in which an item waits for a signal: the signal finds it by its id.
 pub(super) fn wait_id(item: JobId, signal: &str) -> JobId {
-    follow(item, signal, u64::MAX)
+    item.follow(signal, u64::MAX)
 }
 
 /// An instant that never comes: 1 January 9999.
 pub(super) fn never() -> DateTime<Utc> {
     DateTime::from_timestamp(253_370_764_800, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
-}
-
-fn follow(id: JobId, why: &str, n: u64) -> JobId {
-    let base = id.as_uuid().as_bytes();
-    let mut hash = Hash::new();
-    hash.write(base);
-    hash.write(why.as_bytes());
-    hash.write(&[0]);
-    hash.write(&n.to_be_bytes());
-    hash.id([base[0], base[1], base[2], base[3], base[4], base[5]])
-}
-
-/// FNV-1a over two lanes, mixed at the end.
-struct Hash(u64, u64);
-
-impl Hash {
-    const fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325, 0x6c62_272e_07bb_0142)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            self.1 = (self.1.rotate_left(23) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-
-    /// A UUID of version 7 with this time.
-    fn id(&self, time: [u8; 6]) -> JobId {
-        let mix = |mut x: u64| {
-            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            x ^ (x >> 31)
-        };
-        let (high, low) = (mix(self.0 ^ self.1.rotate_left(32)).to_be_bytes(), mix(self.1).to_be_bytes());
-        let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&time);
-        bytes[6..8].copy_from_slice(&high[..2]);
-        bytes[8..].copy_from_slice(&low);
-        bytes[6] = 0x70 | (bytes[6] & 0x0f);
-        bytes[8] = 0x80 | (bytes[8] & 0x3f);
-        JobId::from(uuid::Uuid::from_bytes(bytes))
-    }
 }
 
 #[cfg(test)]

@@ -83,7 +83,6 @@ mod row;
 mod source;
 mod statements;
 mod table;
-mod verdict;
 
 pub use builder::{DeadRows, PostgresOutboxBuilder};
 pub use error::OutboxError;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use work_core::source::Delivery;
+use work_core::source::{Delivery, Meaning};
 use work_core::{Backoff, Status, StoreError, Unique};
 
 use super::builder::PostgresOutboxBuilder;
@@ -14,7 +14,6 @@ use super::inbox::Inbox;
 use super::row::OutboxRow;
 use super::statements::{self, Taken, Verdict};
 use super::table::Table;
-use super::verdict::{Meaning, meaning};
 use crate::error::Failure;
 use crate::store::Shared;
 use crate::thread::IoThread;
@@ -252,7 +251,7 @@ impl Relay {
             return;
         };
         let attempts = u32::try_from(flight.attempt).unwrap_or(u32::MAX);
-        let meaning = meaning(status);
+        let meaning = Meaning::of(status);
         let said = || status.map_or_else(String::new, |status| format!("{status:?}"));
         let verdict = match meaning {
             Meaning::Published => Verdict::published(flight),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::mpsc;
-use work_core::source::Delivery;
+use work_core::source::{Delivery, Meaning};
 use work_core::{JobId, Status};
 
 use super::builder::SqliteOutboxBuilder;
@@ -18,7 +18,7 @@ use super::keys::{Key, Keys, Value};
 use super::lease::Lease;
 use super::row::OutboxRow;
 use super::scan::Scan;
-use super::settle::{self, Meaning, Verdict, meaning};
+use super::settle::{self, Verdict};
 use super::table::Table;
 use crate::watch::Watch;
 
@@ -227,7 +227,7 @@ impl Relay {
         let Some(Some((key, row))) = self.flights.remove(&delivery) else {
             return;
         };
-        let meaning = meaning(status);
+        let meaning = Meaning::of(status);
         let dead = match meaning {
             Meaning::Published => None,
             Meaning::Dead => status.map(|status| format!("{status:?}")),
