@@ -236,6 +236,17 @@ pub(crate) enum QueuesCommand {
     Resume(QueueArgs),
     /// Let at most so many jobs of a queue run at once, by all workers together
     Limit(LimitArgs),
+    /// Let at most so many jobs wait or run in a queue: what does not fit is refused when it is inserted
+    Bound(BoundArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BoundArgs {
+    #[command(flatten)]
+    pub(crate) queue: QueueArgs,
+    /// 1 to 10000000, or none for any number
+    #[arg(value_name = "N|none", value_parser = values::capacity)]
+    pub(crate) capacity: AtMost,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,8 @@ use crate::table::{Rows, alarming, cell, notable};
 use crate::text;
 use crate::time::{rfc3339, rough};
 
-const HEADINGS: &[&str] = &["QUEUE", "AVAILABLE", "RUNNING", "DEAD", "CANCELLED", "OLDEST READY", "AT MOST", "PAUSED"];
+const HEADINGS: &[&str] =
+    &["QUEUE", "AVAILABLE", "RUNNING", "DEAD", "CANCELLED", "OLDEST READY", "AT MOST", "CAPACITY", "PAUSED"];
 
 /// What is done with queues.
 pub(crate) async fn run(command: QueuesCommand, session: &Session, out: &mut Out) -> Result<(), CliError> {
@@ -36,6 +37,17 @@ pub(crate) async fn run(command: QueuesCommand, session: &Session, out: &mut Out
             let words = |limit: Option<u32>| limit.map_or_else(|| "any number".to_owned(), |n| format!("at most {n}"));
             let now = if changed { format!("now, before {}", words(before)) } else { "already".to_owned() };
             out.answer(&json, &format!("queue {queue}: {} at once {now}", words(at_most)))
+        }
+        QueuesCommand::Bound(args) => {
+            known(&args.queue, session).await?;
+            let (queue, capacity) = (args.queue.queue, args.capacity.0);
+            let before = session.store.bound_queue(queue.clone(), capacity).await?;
+            let changed = before != capacity;
+            let json = json!({ "queue": queue.as_str(), "capacity": capacity, "before": before, "changed": changed });
+            let words =
+                |jobs: Option<u32>| jobs.map_or_else(|| "any number of jobs".to_owned(), |n| format!("{n} jobs"));
+            let now = if changed { format!("now, before {}", words(before)) } else { "already".to_owned() };
+            out.answer(&json, &format!("queue {queue}: {} may wait or run {now}", words(capacity)))
         }
     }
 }
@@ -64,6 +76,7 @@ pub(crate) fn table(queues: &[QueueInfo], session: &Session, out: &mut Out) -> R
             Cell::new(info.counts.of(JobState::Cancelled)),
             Cell::new(info.oldest_ready_for.map_or_else(|| "-".to_owned(), rough)),
             Cell::new(info.at_most.map_or_else(|| "-".to_owned(), |n| n.to_string())),
+            Cell::new(info.capacity.map_or_else(|| "-".to_owned(), |n| n.to_string())),
             paused.map_or_else(|| cell("-"), notable),
         ]
     };
@@ -80,6 +93,7 @@ pub(crate) fn to_json(info: &QueueInfo) -> Value {
         "cancelled": info.counts.of(JobState::Cancelled),
         "oldest_ready_ms": info.oldest_ready_for.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         "at_most": info.at_most,
+        "capacity": info.capacity,
         "paused_at": info.paused_at.map(rfc3339),
     })
 }

@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::Value;
+use work_core::store::MAX_CAPACITY;
 use work_core::{Job, JobId, JobState, Kind, Queue};
 
 /// A value that is not accepted, and what is.
@@ -17,6 +18,8 @@ pub(crate) enum InvalidValue {
     Header,
     #[error("use a number from 1 to 4294967295, or none")]
     Limit,
+    #[error("use a number from 1 to {MAX_CAPACITY}, or none")]
+    Capacity,
 }
 
 /// A field of the arguments that jobs are looked for by.
@@ -26,7 +29,7 @@ pub(crate) struct Field {
     pub(crate) value: Value,
 }
 
-/// How many jobs of a queue may run at once.
+/// How many jobs of a queue may run at once, or be in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AtMost(pub(crate) Option<u32>);
 
@@ -35,6 +38,11 @@ pub(crate) fn limit(text: &str) -> Result<AtMost, InvalidValue> {
         "none" => Ok(AtMost(None)),
         number => number.parse().ok().filter(|n| *n > 0).map(|n| AtMost(Some(n))).ok_or(InvalidValue::Limit),
     }
+}
+
+pub(crate) fn capacity(text: &str) -> Result<AtMost, InvalidValue> {
+    let fits = |AtMost(jobs): &AtMost| jobs.is_none_or(|jobs| jobs <= MAX_CAPACITY);
+    limit(text).ok().filter(fits).ok_or(InvalidValue::Capacity)
 }
 
 pub(crate) fn state() -> impl TypedValueParser<Value = JobState> {

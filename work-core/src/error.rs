@@ -5,7 +5,7 @@ use std::fmt;
 use crate::args::ArgsError;
 use crate::compose::{MAX_RESERVED, RESERVED};
 use crate::name::InvalidName;
-use crate::{JobId, Kind, Status};
+use crate::{JobId, Kind, QueueFull, Status};
 
 /// Any error, boxed. What a [`Service`](tower_service::Service) of jobs fails with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -122,9 +122,21 @@ pub enum PerformError {
         /// How many jobs fit.
         capacity: usize,
     },
+    /// The queue of the job is used up, for all workers of the store. Nothing was stored.
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
     /// The store failed. [`StoreError::is_unknown`] tells whether the job may be stored all the same.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for PerformError {
+    fn from(error: StoreError) -> Self {
+        match error.queue_full() {
+            Some(full) => Self::QueueFull(full.clone()),
+            None => Self::Store(error),
+        }
+    }
 }
 
 /// A store that could not do what it was asked.
@@ -175,6 +187,13 @@ impl StoreError {
         Self { kind: StoreErrorKind::Closed, fault: None, message: "the store is closed".into(), source: None }
     }
 
+    /// The queue that had no room, if that is why an insert was refused. To be told from a store that
+    /// [has none](Self::is_full).
+    #[must_use]
+    pub fn queue_full(&self) -> Option<&QueueFull> {
+        self.source.as_deref()?.downcast_ref()
+    }
+
     /// Says what is wrong with the store.
     ///
     /// ```
@@ -223,6 +242,12 @@ impl StoreError {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.kind == StoreErrorKind::Closed
+    }
+}
+
+impl From<QueueFull> for StoreError {
+    fn from(full: QueueFull) -> Self {
+        Self::rejected("the insert is refused", full)
     }
 }
 

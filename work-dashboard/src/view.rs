@@ -188,6 +188,8 @@ pub(crate) struct QueueView {
     pub(crate) oldest_ready_seconds: Option<u64>,
     /// How many of its jobs run at once, by all workers together.
     pub(crate) at_most: Option<u32>,
+    /// How many jobs may wait or run in it.
+    pub(crate) capacity: Option<u32>,
 }
 
 impl QueueView {
@@ -197,6 +199,7 @@ impl QueueView {
             paused_at: info.paused_at,
             counts: ByState::of(&info.counts),
             at_most: info.at_most,
+            capacity: info.capacity,
             oldest_ready_seconds: info.oldest_ready_for.map(|wait| wait.as_secs()),
         }
     }

@@ -2,7 +2,9 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio_postgres::error::{Severity, SqlState};
-use work_core::{StoreError, StoreFault};
+use work_core::{QueueFull, StoreError, StoreFault};
+
+use crate::capacity;
 
 /// Why a database cannot be opened as a store. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +129,7 @@ pub(crate) struct Failure {
     fault: Option<StoreFault>,
     message: String,
     source: String,
+    full: Option<Box<QueueFull>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +149,7 @@ impl Failure {
             fault: Some(StoreFault::Unavailable),
             message: message.into(),
             source: source.to_string(),
+            full: None,
         }
     }
 
@@ -155,6 +159,7 @@ impl Failure {
             fault: Some(StoreFault::Unavailable),
             message: message.into(),
             source: source.to_string(),
+            full: None,
         }
     }
 
@@ -168,9 +173,15 @@ impl Failure {
                 fault: fault(code),
                 message: format!("the database refused `{call}`"),
                 source,
+                full: capacity::full(error).map(Box::new),
             },
             None => Self::unknown(format!("no answer to `{call}`"), source),
         }
+    }
+
+    /// The queue that had no room, if that is why.
+    pub(crate) fn queue_full(&self) -> Option<&QueueFull> {
+        self.full.as_deref()
     }
 
     /// True if the request itself may be what is wrong.
@@ -179,11 +190,19 @@ impl Failure {
     }
 }
 
+impl From<QueueFull> for Failure {
+    fn from(full: QueueFull) -> Self {
+        let (message, source) = (String::new(), String::new());
+        Self { kind: Kind::Refused, fault: None, message, source, full: Some(Box::new(full)) }
+    }
+}
+
 impl From<Failure> for StoreError {
-    fn from(Failure { kind, fault, message, source }: Failure) -> Self {
-        let error = match kind {
-            Kind::Unknown => Self::unknown(message, source),
-            Kind::Unsent | Kind::Refused => Self::rejected(message, source),
+    fn from(Failure { kind, fault, message, source, full }: Failure) -> Self {
+        let error = match (full, kind) {
+            (Some(full), _) => return (*full).into(),
+            (None, Kind::Unknown) => Self::unknown(message, source),
+            (None, Kind::Unsent | Kind::Refused) => Self::rejected(message, source),
         };
         match fault {
             Some(fault) => error.because(fault),

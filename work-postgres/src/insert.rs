@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
@@ -23,19 +25,31 @@ pub(crate) fn insert<'c>(session: &'c Session, jobs: &'c Vec<NewJob>) -> BoxFutu
     Box::pin(async move {
         let jobs: Vec<&NewJob> = jobs.iter().collect();
         if pieces(&jobs).nth(1).is_none() {
-            return rows(session, &jobs).await;
+            return send(session, &session.shared.sql.accept, &jobs).await;
         }
-        session.transaction(rows(session, &jobs)).await
+        session.transaction(send(session, &session.shared.sql.accept, &jobs)).await
     })
 }
 
-/// Part of a transaction that somebody else ends, or one request by itself.
+/// What follows from jobs that were accepted, and goes into any queue, as a part of their transaction.
 pub(crate) async fn rows(session: &impl Ask, jobs: &[&NewJob]) -> Result<Vec<Inserted>, Error> {
+    send(session, &session.shared().sql.insert, jobs).await
+}
+
+/// Which of these jobs there are.
+pub(crate) fn known<'c>(session: &'c Session, ids: &'c Vec<Uuid>) -> BoxFuture<'c, Result<HashSet<Uuid>, Error>> {
+    Box::pin(async move {
+        let rows = session.query(&session.shared.sql.known, &[(ids, Type::UUID_ARRAY)]).await?;
+        rows.iter().map(|row| row.try_get(0)).collect()
+    })
+}
+
+async fn send(session: &impl Ask, sql: &str, jobs: &[&NewJob]) -> Result<Vec<Inserted>, Error> {
     let mut all = Vec::with_capacity(jobs.len());
     for piece in pieces(jobs) {
         let now = session.shared().now();
         let columns = Columns::of(piece);
-        let rows = session.query(&session.shared().sql.insert, &columns.params(&now)).await?;
+        let rows = session.query(sql, &columns.params(&now)).await?;
         all.extend(answers(piece.iter().copied(), &rows, 0)?);
     }
     Ok(all)

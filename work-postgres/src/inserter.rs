@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use uuid::Uuid;
 use work_core::store::{Inserted, NewJob};
-use work_core::{Queue, StoreError};
+use work_core::{Queue, QueueFull, StoreError};
 
+use crate::capacity::that_fit;
 use crate::error::Failure;
 use crate::hand_over::insert_and_lease;
 use crate::insert::{self, insert};
@@ -108,17 +110,59 @@ async fn serve(shared: &Arc<Shared>, mut group: Vec<Insert>) {
         // One that the database refuses must not take others with it.
         Err(failure) if group.len() > 1 && failure.is_refusal() => {
             let mut jobs = jobs.into_iter();
-            for (insert, size) in group.into_iter().zip(sizes) {
-                let alone: Vec<NewJob> = jobs.by_ref().take(size).collect();
-                let answer = shared.perform("insert", &alone, self::insert).await;
-                if let Ok(answers) = &answer {
-                    shared.inserted(&alone, answers, None);
-                }
-                let _ = insert.reply.send(answer);
+            group.iter_mut().zip(sizes).for_each(|(insert, size)| insert.jobs = jobs.by_ref().take(size).collect());
+            match failure.queue_full() {
+                Some(full) => serve_what_fits(shared, group, full).await,
+                None => serve_alone(shared, group).await,
             }
         }
         Err(failure) => group.into_iter().for_each(|insert| drop(insert.reply.send(Err(failure.clone())))),
     }
+}
+
+async fn serve_alone(shared: &Arc<Shared>, group: Vec<Insert>) {
+    for Insert { jobs, reply } in group {
+        let answer = shared.perform("insert", &jobs, self::insert).await;
+        if let Ok(answers) = &answer {
+            shared.inserted(&jobs, answers, None);
+        }
+        let _ = reply.send(answer);
+    }
+}
+
+/// Refuses at once who does not fit any more, unless some of the jobs may be there already: a queue that is full has many
+/// callers, and each look at it counts its jobs.
+async fn serve_what_fits(shared: &Arc<Shared>, group: Vec<Insert>, full: &QueueFull) {
+    let all = group.len();
+    let fit = that_fit(full, group.iter().map(|insert| of_queue(&insert.jobs, &full.queue)));
+    let (fitting, others): (Vec<_>, Vec<_>) = group.into_iter().zip(fit).partition(|(_, fits)| *fits);
+    // Those that fit come before them.
+    let depth = full.depth + fitting.iter().map(|(insert, _)| of_queue(&insert.jobs, &full.queue)).sum::<u64>();
+    let fitting: Vec<Insert> = fitting.into_iter().map(|(insert, _)| insert).collect();
+    match fitting.len() {
+        0 => {}
+        // Others were quicker.
+        n if n == all => serve_alone(shared, fitting).await,
+        _ => Box::pin(serve(shared, fitting)).await,
+    }
+    let ids: Vec<Uuid> =
+        others.iter().flat_map(|(insert, _)| &insert.jobs).map(|job| *job.parts.id.as_uuid()).collect();
+    let known = shared.perform("insert", &ids, insert::known).await;
+    let is_new = |job: &NewJob| {
+        let known = known.as_ref().is_ok_and(|known| !known.contains(job.parts.id.as_uuid()));
+        known && job.parts.unique.is_none()
+    };
+    let (refused, unsure): (Vec<Insert>, Vec<Insert>) =
+        others.into_iter().map(|(insert, _)| insert).partition(|insert| insert.jobs.iter().all(is_new));
+    for Insert { jobs, reply } in refused {
+        let given = of_queue(&jobs, &full.queue);
+        let _ = reply.send(Err(QueueFull::new(full.queue.clone(), full.capacity, depth, given).into()));
+    }
+    serve_alone(shared, unsure).await;
+}
+
+fn of_queue(jobs: &[NewJob], queue: &Queue) -> u64 {
+    jobs.iter().filter(|job| job.parts.queue == *queue).count() as u64
 }
 
 /// Inserts; if a runner waits for one of these jobs, it has it afterwards. Answers also the queues of which there is

@@ -3,6 +3,7 @@
 mod arrivals;
 mod call;
 mod candidates;
+mod capacity;
 mod change;
 mod complete_in;
 mod connector;

@@ -10,12 +10,14 @@ const STEPS: &[&str] = &[
     include_str!("sql/2_operate.sql"),
     include_str!("sql/3_queues.sql"),
     include_str!("sql/4_rates.sql"),
+    include_str!("sql/5_capacities.sql"),
 ];
 
 /// What is replaced after every step: functions and the view, which hold nothing.
 const FUNCTIONS: &str = concat!(
     include_str!("sql/functions/rates.sql"),
     include_str!("sql/functions/run.sql"),
+    include_str!("sql/functions/capacities.sql"),
     include_str!("sql/functions/insert.sql"),
     include_str!("sql/functions/operate.sql")
 );

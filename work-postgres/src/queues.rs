@@ -86,6 +86,7 @@ fn answered(rows: &[Row]) -> Result<Option<u32>, Error> {
 const QUEUES: &str = "SELECT NULL::text AS queue, NULL::text AS state, NULL::bigint AS jobs,
         coalesce($1, clock_timestamp()) AS at
     UNION ALL SELECT queue, 'limit', at_most, NULL FROM work.limits
+    UNION ALL SELECT queue, 'capacity', jobs, NULL FROM work.capacities
     UNION ALL SELECT queue, NULL, NULL, at FROM work.paused
     UNION ALL SELECT queue, state, count(*), min(scheduled_at) FROM work.jobs GROUP BY queue, state
     UNION ALL SELECT queue, state, count(*), NULL FROM work.history
@@ -108,12 +109,13 @@ pub(crate) fn queues<'c>(session: &'c Session, (): &'c ()) -> BoxFuture<'c, Resu
                 continue;
             };
             let info = info(&mut queues, Queue::from(queue));
-            if row.try_get::<_, Option<&str>>(1)? == Some("limit") {
-                info.at_most = u32::try_from(row.try_get::<_, i64>(2)?).ok();
-                continue;
-            }
-            let Some(state) = row.try_get::<_, Option<&str>>(1)?.and_then(|state| state.parse().ok()) else {
-                info.paused_at = at;
+            let of = row.try_get::<_, Option<&str>>(1)?;
+            let Some(state) = of.and_then(|state| state.parse().ok()) else {
+                match of {
+                    Some("limit") => info.at_most = u32::try_from(row.try_get::<_, i64>(2)?).ok(),
+                    Some("capacity") => info.capacity = u32::try_from(row.try_get::<_, i64>(2)?).ok(),
+                    _ => info.paused_at = at,
+                }
                 continue;
             };
             let jobs = u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default();

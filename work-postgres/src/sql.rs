@@ -5,6 +5,8 @@ use crate::error::OpenError;
 pub(crate) struct Sql {
     pub(crate) schema: Schema,
     pub(crate) insert: String,
+    pub(crate) accept: String,
+    pub(crate) known: String,
     pub(crate) insert_and_lease: String,
     pub(crate) lease: String,
     pub(crate) extend: String,
@@ -32,6 +34,7 @@ pub(crate) struct Sql {
     pub(crate) release: String,
     pub(crate) declare_rate: String,
     pub(crate) rate_queue: String,
+    pub(crate) bound_queue: String,
     pub(crate) run_now: String,
     pub(crate) edit: String,
     pub(crate) delete: String,
@@ -52,13 +55,21 @@ impl Sql {
             insert: sql(
                 "SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             ),
-            // One after the other: the second function sees what the first one did.
-            insert_and_lease: sql("SELECT NULL::bigint, NULL::uuid, NULL::text, NULL::bytea, NULL::text, NULL::smallint,
+            accept: sql("WITH made AS MATERIALIZED (SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+                    $11, $12, $13, $14, $15, $16))
+                SELECT * FROM made
+                UNION ALL SELECT * FROM work.check_capacities($1, $4, (SELECT array_agg(place) FROM made))"),
+            known: sql("SELECT id FROM work.jobs WHERE id = ANY ($1) UNION ALL SELECT id FROM work.history WHERE id = ANY ($1)"),
+            // One after the other: each function sees what those before it did.
+            insert_and_lease: sql("WITH made AS MATERIALIZED (SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8,
+                    $9, $10, $11, $12, $13, $14, $15, $16)),
+                checked AS MATERIALIZED (SELECT * FROM made
+                    UNION ALL SELECT * FROM work.check_capacities($1, $4, (SELECT array_agg(place) FROM made)))
+                SELECT NULL::bigint, NULL::uuid, NULL::text, NULL::bytea, NULL::text, NULL::smallint,
                 NULL::timestamptz, NULL::timestamptz, NULL::integer, NULL::integer, NULL::bigint, NULL::bigint,
                 NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::integer, NULL::timestamptz,
                 NULL::boolean, place, holder
-                FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-                    $15, $16)
+                FROM checked
                 UNION ALL SELECT l.*, NULL, NULL FROM work.lease($17, $18, $19, $20, $21, $16, NULL, NULL, NULL, NULL, $22, $23) AS l"),
             lease: sql("SELECT * FROM work.lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"),
             extend: sql("SELECT * FROM work.extend($1, $2, $3, $4)"),
@@ -91,6 +102,7 @@ impl Sql {
             release: sql("DELETE FROM work.kept WHERE prefix = $1 RETURNING prefix"),
             declare_rate: sql("SELECT * FROM work.declare_rate($1, $2, $3, $4, $5, $6)"),
             rate_queue: sql("SELECT * FROM work.rate_queue($1, $2, $3, $4, $5, $6)"),
+            bound_queue: sql("SELECT work.bound_queue($1, $2)"),
             run_now: sql("SELECT * FROM work.run_now($1, $2)"),
             edit: sql("SELECT work.edit($1, $2)"),
             delete: sql("SELECT * FROM work.delete($1)"),

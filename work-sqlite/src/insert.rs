@@ -4,10 +4,12 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use work_core::store::{Inserted, NewJob};
 use work_core::{
-    ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, OnConflict, Parts, StoreError, Unique, UniqueScope,
+    ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, OnConflict, Parts, QueueFull, StoreError, Unique,
+    UniqueScope,
 };
 
 use crate::after::{hold_back, may_wait, next_of};
+use crate::capacity::insert_within;
 use crate::row::{id_of, millis};
 use crate::store::Shared;
 
@@ -39,12 +41,28 @@ pub(crate) fn check(job: &NewJob, max_args: usize) -> Result<(), StoreError> {
     valid.map_err(|error| StoreError::rejected(format!("job {} is invalid", job.parts.id), error))
 }
 
+/// From outside: a queue that is full refuses, and the transaction is as it was.
+pub(crate) fn accept(
+    connection: &Connection,
+    shared: &Shared,
+    jobs: &[NewJob],
+) -> rusqlite::Result<Result<Vec<Inserted>, QueueFull>> {
+    let answers = insert_within(connection, &shared.rooms, shared.now(), jobs)?;
+    tell(shared, answers.iter().flatten());
+    Ok(answers)
+}
+
+/// What follows from jobs that were accepted, and goes into any queue.
 pub(crate) fn insert(connection: &Connection, shared: &Shared, jobs: &[NewJob]) -> rusqlite::Result<Vec<Inserted>> {
     let answers = insert_rows(connection, shared.now(), jobs)?;
-    if answers.iter().any(|answer| matches!(answer, Inserted::New(_))) {
+    tell(shared, answers.iter());
+    Ok(answers)
+}
+
+fn tell<'a>(shared: &Shared, mut answers: impl Iterator<Item = &'a Inserted>) {
+    if answers.any(|answer| matches!(answer, Inserted::New(_))) {
         shared.made_available();
     }
-    Ok(answers)
 }
 
 /// Part of a transaction that somebody else ends.

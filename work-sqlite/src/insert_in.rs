@@ -2,8 +2,9 @@ use rusqlite::Transaction;
 use work_core::store::{Inserted, NewJob};
 use work_core::{Clock, DEFAULT_MAX_ARGS, StoreError};
 
+use crate::capacity::{Rooms, insert_within};
 use crate::error::{Phase, store_error};
-use crate::insert::{check, insert_rows};
+use crate::insert::check;
 
 /// Inserts jobs in a transaction of your own: they exist exactly if what you write beside them does.
 ///
@@ -36,9 +37,10 @@ use crate::insert::{check, insert_rows};
 ///
 /// # Errors
 ///
-/// [`StoreError`] if a job is invalid, then nothing was inserted, or if SQLite refuses, then roll back: some may have been.
+/// [`StoreError`] if a job is invalid or its [queue full](StoreError::queue_full), then nothing was inserted, or if SQLite refuses, then roll back: some may have been.
 pub fn insert_in(transaction: &Transaction<'_>, jobs: &[NewJob]) -> Result<Vec<Inserted>, StoreError> {
     jobs.iter().try_for_each(|job| check(job, DEFAULT_MAX_ARGS))?;
     let now = Clock::system().now().timestamp_millis();
-    insert_rows(transaction, now, jobs).map_err(|error| store_error(&error, Phase::Run))
+    let answers = insert_within(transaction, &Rooms::default(), now, jobs);
+    Ok(answers.map_err(|error| store_error(&error, Phase::Run))??)
 }

@@ -2,6 +2,7 @@
 
 mod after;
 mod candidates;
+mod capacity;
 mod change;
 mod complete_in;
 mod error;

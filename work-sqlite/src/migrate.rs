@@ -10,6 +10,7 @@ const STEPS: &[&str] = &[
     include_str!("sql/2_operate.sql"),
     include_str!("sql/3_queues.sql"),
     include_str!("sql/4_rates.sql"),
+    include_str!("sql/5_capacities.sql"),
 ];
 
 /// The newest version that this program knows.

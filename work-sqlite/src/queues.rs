@@ -11,10 +11,10 @@ use crate::candidates::groups_of;
 use crate::inspect::{COUNT_DEAD, COUNT_READY};
 use crate::keys::forget_limits;
 use crate::lease::first_due;
-use crate::rates;
 use crate::row::instant;
 use crate::store::Shared;
 use crate::workers::workers;
+use crate::{capacity, rates};
 
 const NEXT_QUEUE: &str = "SELECT min(queue) FROM jobs INDEXED BY jobs_ready WHERE state = 'available'";
 
@@ -116,6 +116,9 @@ pub(crate) fn queues(connection: &Connection, shared: &Shared, (): &()) -> rusql
     }
     for (queue, rate) in rates::all(connection)? {
         info(&mut queues, &queue).rate = Some(rate);
+    }
+    for (queue, jobs) in capacity::all(connection)? {
+        info(&mut queues, &queue).capacity = Some(jobs);
     }
     ready(connection, now, &mut queues)?;
     let sql = "SELECT queue, count(*) FROM jobs INDEXED BY jobs_leases WHERE state = 'running' GROUP BY queue";

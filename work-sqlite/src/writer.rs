@@ -116,6 +116,8 @@ impl Writer {
     fn attempt(&self, connection: &Connection, requests: &mut [Box<dyn Request>]) -> Result<(), Failed> {
         // Never deferred: a reader that becomes a writer fails at once, whatever the timeout says.
         statement(connection, "BEGIN IMMEDIATE").map_err(|error| Failed::new(Phase::Begin, error))?;
+        // What was known may have changed until now, or have been rolled back.
+        self.shared.rooms.forget();
         for (at, request) in requests.iter_mut().enumerate() {
             let ran = request.run(connection, &self.shared);
             ran.map_err(|error| Failed { error, phase: Phase::Run, at })?;

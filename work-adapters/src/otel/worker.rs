@@ -175,6 +175,7 @@ const fn reason(error: &PerformError) -> &'static str {
         PerformError::Invalid(_) => "invalid",
         PerformError::Stopped => "stopped",
         PerformError::Full { .. } => "full",
+        PerformError::QueueFull(_) => "queue_full",
         PerformError::Store(_) => "store",
         _ => "_OTHER",
     }

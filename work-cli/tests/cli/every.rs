@@ -16,6 +16,7 @@ pub(crate) const CALLS: &[&[&str]] = &[
     &["queues", "pause", "q"],
     &["queues", "resume", "q"],
     &["queues", "limit", "q", "1"],
+    &["queues", "bound", "q", "1"],
     &["schedules", "list"],
     &["schedules", "run", "s"],
     &["schedules", "pause", "s"],

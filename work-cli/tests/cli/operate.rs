@@ -65,6 +65,27 @@ async fn a_queue_is_limited_and_what_limits_it_is_listed() {
 }
 
 #[tokio::test]
+async fn a_queue_has_a_capacity_and_what_does_not_fit_is_refused() {
+    let Some(place) = Place::new() else { return };
+    place.insert(vec![Job::new("k", ()).queue("mail")]).await;
+    let said = place.work(&["queues", "bound", "mail", "2"]).ok();
+    assert_eq!(said.out, "queue mail: 2 jobs may wait or run now, before any number of jobs\n");
+    assert_eq!(one(&place, &["queues", "list"])["capacity"], 2);
+    place.work(&["jobs", "enqueue", "k", "--queue", "mail"]).ok();
+    let refused = "queue mail is full: 2 of its 2 jobs wait or run, and 1 more do not fit";
+    place.work(&["jobs", "enqueue", "k", "--queue", "mail"]).refused(1, refused);
+    assert_eq!(
+        one(&place, &["queues", "bound", "mail", "none"]),
+        json!({ "queue": "mail", "capacity": null, "before": 2, "changed": true })
+    );
+    place.work(&["jobs", "enqueue", "k", "--queue", "mail"]).ok();
+    for number in ["0", "10000001", "many"] {
+        place.work(&["queues", "bound", "mail", number]).refused(2, "from 1 to 10000000, or none");
+    }
+    place.work(&["queues", "bound", "mial", "3"]).refused(3, "did you mean `mail`?");
+}
+
+#[tokio::test]
 async fn a_schedule_is_run_paused_resumed_and_removed() {
     let Some(place) = Place::new() else { return };
     let job = Job::new("report", 7).queue("slow").into_stored(DEFAULT_MAX_ARGS).unwrap();

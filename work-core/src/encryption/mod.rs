@@ -200,6 +200,7 @@ impl<S: Inspect> Inspect for EncryptedStore<S> {
         resume(queue: Queue) -> bool;
         limit_queue(queue: Queue, at_most: Option<u32>) -> Option<u32>;
         rate_queue(queue: Queue, rate: Option<crate::limit::Rate>) -> Option<crate::limit::Rate>;
+        bound_queue(queue: Queue, capacity: Option<u32>) -> Option<u32>;
         keep_queues(prefix: Queue) -> bool;
         release_queues(prefix: Queue) -> bool;
         queues() -> Vec<crate::store::QueueInfo>;

@@ -112,6 +112,19 @@ pub trait Inspect: Store {
     /// [`StoreError`] if a name is none, or if the store cannot be written.
     fn rate_queue(&self, queue: Queue, rate: Option<Rate>) -> BoxFuture<'_, Result<Option<Rate>, StoreError>>;
 
+    /// Lets at most so many jobs wait or run in a queue, from 1 to 10,000,000, or any number: an insert that does not fit is
+    /// refused as a whole with [`QueueFull`](crate::QueueFull), whoever inserts, also while others do. What was accepted stays;
+    /// the jobs that follow it, those of schedules and those that a person retries are taken whatever the number says. Answers
+    /// the capacity before.
+    ///
+    /// The jobs are counted up to the capacity once for each commit that inserts into such a queue: what costs nothing for
+    /// thousands takes milliseconds for a hundred thousand. A [key](Queue::of_key) of a queue is a queue of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the name is no name of a queue, if the number is out of its range, or if the store cannot be written.
+    fn bound_queue(&self, queue: Queue, capacity: Option<u32>) -> BoxFuture<'_, Result<Option<u32>, StoreError>>;
+
     /// [Forgets](Store::prune) no job of the queues whose names begin with this, by any runner's retention, until they are
     /// [released](Self::release_queues): for who needs jobs that have ended. Answers whether it was not kept before.
     ///

@@ -3,6 +3,7 @@
 //! [`Store`] is all that a runner needs, [`Inspect`] is what people look through. Every method takes a batch; every
 //! change of a running job carries the fence token of its lease, and a store refuses one that is no longer current.
 
+mod check;
 mod complete;
 mod filter;
 mod inspect;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 #[doc(no_inline)]
 pub use bytes::Bytes;
+pub use check::{MAX_CAPACITY, check_capacity, check_limit, check_new_args, check_queue, check_rate};
 pub(crate) use complete::left_behind;
 pub use complete::{CompleteError, Completing};
 pub use filter::{ArgsField, JobFilter, Order, TimeRange};
@@ -36,7 +38,6 @@ pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 pub use crate::args::{MAX_JSON_DEPTH, json_depth};
 pub use crate::compose::{GROUP_KIND, on_error_job};
 use crate::limit::Rate;
-use crate::runner::InvalidQueues;
 use crate::{JobId, Parts, Queue, StoreError};
 
 /// A future that a trait object can return: one allocation for a whole batch.
@@ -71,55 +72,6 @@ impl Inserted {
             Self::New(id) | Self::Duplicate(id) => id,
         }
     }
-}
-
-/// Refuses arguments that could not be read back: no JSON, too large, or nested too deep. For authors of stores.
-///
-/// # Errors
-///
-/// [`StoreError`] says which, and what is accepted.
-pub fn check_new_args(args: &[u8], limit: usize) -> Result<(), StoreError> {
-    let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(args);
-    syntax.map_err(|error| StoreError::rejected("the new arguments are no JSON", error))?;
-    let fits = crate::args::check_json(args, limit);
-    fits.map_err(|error| StoreError::rejected("the new arguments are refused", error))
-}
-
-/// Refuses a queue that no job could be in. For authors of stores.
-///
-/// # Errors
-///
-/// [`StoreError`] says what is wrong with the name, and what is accepted.
-pub fn check_queue(queue: &Queue) -> Result<(), StoreError> {
-    queue.validate().map_err(|error| StoreError::rejected("the queue is refused", error))
-}
-
-fn check_drained(queue: &Queue) -> Result<(), StoreError> {
-    queue.validate_drained().map_err(|error| StoreError::rejected("the queue is refused", error))
-}
-
-/// Refuses a queue that no job could be in, and a limit that would let no job run. For authors of stores.
-///
-/// # Errors
-///
-/// [`StoreError`] says what is wrong, and what is accepted.
-pub fn check_limit(queue: &Queue, at_most: Option<u32>) -> Result<(), StoreError> {
-    check_drained(queue)?;
-    if at_most == Some(0) {
-        return Err(StoreError::rejected("the limit of the queue is refused", InvalidQueues::NoRoom(queue.clone())));
-    }
-    Ok(())
-}
-
-/// Refuses a queue that no job could be in, and a rate whose name is none. For authors of stores.
-///
-/// # Errors
-///
-/// [`StoreError`] says what is wrong, and what is accepted.
-pub fn check_rate(queue: &Queue, rate: Option<&Rate>) -> Result<(), StoreError> {
-    check_drained(queue)?;
-    let name = rate.map_or(Ok(()), Rate::validate);
-    name.map_err(|error| StoreError::rejected("the rate of the queue is refused", error))
 }
 
 /// A durable home of jobs.

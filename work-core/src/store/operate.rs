@@ -18,6 +18,8 @@ pub struct QueueInfo {
     pub at_most: Option<u32>,
     /// How many of its jobs start in a time, by all runners together, if that is limited.
     pub rate: Option<Rate>,
+    /// How many jobs may wait or run in it before an insert is refused, if that is limited.
+    pub capacity: Option<u32>,
     /// How many jobs are in it, by state; those that ended well are not counted here.
     pub counts: Counts,
     /// How long the job that has been due longest waits already, if one is due.
@@ -28,7 +30,15 @@ impl QueueInfo {
     /// A queue without jobs; for authors of stores.
     #[must_use]
     pub fn new(queue: Queue) -> Self {
-        Self { queue, paused_at: None, at_most: None, rate: None, counts: Counts::default(), oldest_ready_for: None }
+        Self {
+            queue,
+            paused_at: None,
+            at_most: None,
+            rate: None,
+            capacity: None,
+            counts: Counts::default(),
+            oldest_ready_for: None,
+        }
     }
 }
 

@@ -48,6 +48,7 @@ macro_rules! forward_inspect {
             resume(queue: $crate::Queue) -> bool;
             limit_queue(queue: $crate::Queue, at_most: Option<u32>) -> Option<u32>;
             rate_queue(queue: $crate::Queue, rate: Option<$crate::limit::Rate>) -> Option<$crate::limit::Rate>;
+            bound_queue(queue: $crate::Queue, capacity: Option<u32>) -> Option<u32>;
             keep_queues(prefix: $crate::Queue) -> bool;
             release_queues(prefix: $crate::Queue) -> bool;
             queues() -> Vec<$crate::store::QueueInfo>;

@@ -33,7 +33,7 @@ pub(super) fn schemas() -> Value {
             "attempt": number, "status": number, "name": text, "at": time, "error": text, "backtrace": maybe_text })),
         "Queue": whole(json!({
             "queue": text, "paused_at": maybe_time, "counts": counts, "oldest_ready_seconds": maybe_number,
-            "at_most": maybe_number })),
+            "at_most": maybe_number, "capacity": maybe_number })),
         "Schedule": whole(json!({
             "name": text, "kind": text, "queue": text, "schedule": text, "overlap": text, "catch_up": text,
             "paused_at": maybe_time, "last_slot": maybe_time, "last_job": maybe_text,

@@ -44,6 +44,7 @@ fn row(frame: &Frame, queue: &QueueView, now: chrono::DateTime<chrono::Utc>) -> 
                 a href=(frame.link(&format!("/jobs?queue={name}"))) { (queue.queue) }
                 @if let Some(at) = queue.paused_at { " " span.state.paused { "paused" } " " span.dim { (ago(at, now)) } }
                 @if let Some(most) = queue.at_most { " " span.pill { "at most " (most) } }
+                @if let Some(jobs) = queue.capacity { " " span.pill { "capacity " (grouped(u64::from(jobs))) } }
             }
             (number("available", "Available", queue.counts.available))
             (number("running", "Running", queue.counts.running))

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use work_core::limit::Rate;
 use work_core::store::{
     BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, StoredJob, WorkerInfo,
-    check_limit, check_new_args, check_queue, check_rate,
+    check_capacity, check_limit, check_new_args, check_queue, check_rate,
 };
 use work_core::{JobId, Queue, StoreError};
 
 use super::PostgresStore;
 use crate::search::Search;
-use crate::{change, inspect, operate, queues, rates, schedules, workers};
+use crate::{capacity, change, inspect, operate, queues, rates, schedules, workers};
 
 /// Jobs that are changed in one transaction, so that nobody waits long behind it.
 const AT_ONCE: usize = 500;
@@ -143,6 +143,13 @@ impl Inspect for PostgresStore {
             self.shared.again_available([queue.as_str()]);
             Ok(before)
         })
+    }
+
+    fn bound_queue(&self, queue: Queue, capacity: Option<u32>) -> BoxFuture<'_, Result<Option<u32>, StoreError>> {
+        match check_capacity(&queue, capacity) {
+            Ok(()) => self.shared.call("bound_queue", (queue, capacity), capacity::set),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn keep_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {

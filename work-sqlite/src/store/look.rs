@@ -4,13 +4,13 @@ use bytes::Bytes;
 use work_core::limit::Rate;
 use work_core::store::{
     BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, StoredJob, WorkerInfo,
-    check_limit, check_new_args, check_queue, check_rate,
+    check_capacity, check_limit, check_new_args, check_queue, check_rate,
 };
 use work_core::{JobId, Queue, StoreError};
 
 use super::{SqliteStore, call};
 use crate::search::Search;
-use crate::{change, inspect, operate, queues, rates, schedules, workers};
+use crate::{capacity, change, inspect, operate, queues, rates, schedules, workers};
 
 impl Inspect for SqliteStore {
     fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
@@ -83,6 +83,13 @@ impl Inspect for SqliteStore {
     fn rate_queue(&self, queue: Queue, rate: Option<Rate>) -> BoxFuture<'_, Result<Option<Rate>, StoreError>> {
         match check_rate(&queue, rate.as_ref()) {
             Ok(()) => self.write(1, (queue, rate), rates::set),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn bound_queue(&self, queue: Queue, capacity: Option<u32>) -> BoxFuture<'_, Result<Option<u32>, StoreError>> {
+        match check_capacity(&queue, capacity) {
+            Ok(()) => self.write(1, (queue, capacity), capacity::set),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }

@@ -16,6 +16,7 @@ use work_core::store::{
 };
 use work_core::{Clock, DEFAULT_MAX_ARGS, JobId, Queue, StoreError};
 
+use crate::capacity::Rooms;
 use crate::error::OpenError;
 use crate::prune::{Sweep, Swept};
 use crate::thread::{self, Call, Sender};
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     arrived: Notify,
     /// How many wait for `arrived`.
     waiters: AtomicUsize,
+    pub(crate) rooms: Rooms,
     /// The last row that was looked at for being old.
     swept: AtomicI64,
     /// The thread that writes, which looks at the file as long as somebody waits.
@@ -70,6 +72,7 @@ impl Shared {
             changed: AtomicBool::new(false),
             arrived: Notify::new(),
             waiters: AtomicUsize::new(0),
+            rooms: Rooms::default(),
             swept: AtomicI64::new(i64::MIN),
             writer: OnceLock::new(),
         }
@@ -209,7 +212,8 @@ impl Store for SqliteStore {
         if let Err(error) = jobs.iter().try_for_each(|job| insert::check(job, self.shared.max_args)) {
             return Box::pin(std::future::ready(Err(error)));
         }
-        self.write(jobs.len(), jobs, |connection, shared, jobs| insert::insert(connection, shared, jobs))
+        let answers = self.write(jobs.len(), jobs, |connection, shared, jobs| insert::accept(connection, shared, jobs));
+        Box::pin(async move { Ok(answers.await??) })
     }
 
     fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {

@@ -1,3 +1,4 @@
+mod capacity;
 mod change;
 mod keys;
 mod operate;
@@ -16,7 +17,7 @@ use tokio::sync::Notify;
 use super::{
     BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Fired, Firing, Inserted, Inspect, JobFilter, LeaseKey,
     Leased, NewJob, Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, StoredSchedule,
-    Want, WorkerInfo, check_limit, check_new_args, check_queue, check_rate,
+    Want, WorkerInfo, check_capacity, check_limit, check_new_args, check_queue, check_rate,
 };
 use crate::clock::later;
 use crate::limit::Rate;
@@ -90,9 +91,12 @@ impl Store for MemoryStore {
     fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
         let now = self.now();
         let mut table = self.table();
-        let answers: Vec<Inserted> = jobs.into_iter().map(|job| table.insert(job, now)).collect();
+        let answers = table.insert_within(jobs, now);
         drop(table);
-        self.changed(answers)
+        match answers {
+            Ok(answers) => self.changed(answers),
+            Err(full) => Box::pin(std::future::ready(Err(full.into()))),
+        }
     }
 
     fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
@@ -297,6 +301,18 @@ impl Inspect for MemoryStore {
         }
         let before = self.table().set_rate(queue, rate);
         self.changed(before)
+    }
+
+    fn bound_queue(&self, queue: Queue, capacity: Option<u32>) -> BoxFuture<'_, Result<Option<u32>, StoreError>> {
+        if let Err(error) = check_capacity(&queue, capacity) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let mut table = self.table();
+        let before = match capacity {
+            Some(capacity) => table.capacities.insert(queue, capacity),
+            None => table.capacities.remove(&queue),
+        };
+        answer(before)
     }
 
     fn keep_queues(&self, prefix: Queue) -> BoxFuture<'_, Result<bool, StoreError>> {

@@ -11,14 +11,14 @@ use crate::{JobId, JobState, Queue};
 impl Table {
     pub(super) fn queues(&self, now: DateTime<Utc>) -> Vec<QueueInfo> {
         let mut queues = BTreeMap::new();
+        let limited = self.limits.keys().chain(self.rates.keys()).chain(self.capacities.keys());
         let drained = self.workers(now).into_iter().flat_map(|worker| worker.queues);
-        for queue in
-            drained.chain(self.paused.keys().cloned()).chain(self.limits.keys().chain(self.rates.keys()).cloned())
-        {
+        for queue in drained.chain(self.paused.keys().cloned()).chain(limited.cloned()) {
             let info = info(&mut queues, &queue);
             info.paused_at = self.paused.get(&queue).copied();
             info.at_most = self.limits.get(&queue).copied();
             info.rate = self.rates.get(&queue).cloned();
+            info.capacity = self.capacities.get(&queue).copied();
         }
         for (seq, row) in self.rows.iter().filter(|(_, row)| row.stored.state != JobState::Completed) {
             let info = info(&mut queues, &row.stored.job.parts.queue);

@@ -28,6 +28,8 @@ pub(super) struct Table {
     pub(super) paused: BTreeMap<Queue, DateTime<Utc>>,
     /// How many jobs may be leased at once.
     pub(super) limits: BTreeMap<Queue, u32>,
+    /// How many jobs may wait or run.
+    pub(super) capacities: BTreeMap<Queue, u32>,
     /// How many jobs may start in a time, and what was taken of that, by the name of the bucket.
     pub(super) rates: BTreeMap<Queue, Rate>,
     pub(super) taken: HashMap<String, Taken>,

@@ -16,6 +16,7 @@
 //! ```
 
 pub mod after;
+pub mod capacity;
 pub mod compose;
 pub mod group;
 pub mod insert;
@@ -149,6 +150,15 @@ macro_rules! conformance {
                 a_rate_with_a_name_is_one_for_all_its_queues,
                 a_rate_is_declared_once,
                 runners_share_a_rate,
+            ]
+            capacity: [
+                a_full_queue_refuses_until_jobs_have_ended,
+                a_job_that_is_there_needs_no_room,
+                what_follows_an_accepted_job_goes_into_a_full_queue,
+                a_capacity_holds_among_32_callers,
+                producers_that_are_too_fast_are_told_and_lose_nothing,
+                a_handler_that_inserts_into_its_own_full_queue_is_told,
+                a_capacity_is_part_of_what_a_queue_tells,
             ]
             overflow: [
                 a_burst_that_fits_nowhere_alone_is_performed_by_all_once,

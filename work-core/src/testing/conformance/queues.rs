@@ -157,20 +157,25 @@ pub async fn a_job_that_has_waited_long_overtakes_smaller_priorities(make: &impl
 }
 
 /// A worker with these queues, until it is stopped.
-struct Running {
+pub(super) struct Running {
     stop: CancellationToken,
     run: tokio::task::JoinHandle<Result<Report, InvalidJob>>,
 }
 
 impl Running {
-    fn start(store: &Arc<dyn Inspect>, router: &Router, queues: impl Into<Queues>, concurrency: usize) -> Self {
+    pub(super) fn start(
+        store: &Arc<dyn Inspect>,
+        router: &Router,
+        queues: impl Into<Queues>,
+        concurrency: usize,
+    ) -> Self {
         let builder = QueueWorker::builder(store.clone(), router.clone()).queues(queues).concurrency(concurrency);
         let (worker, stop) = (builder.build().expect("valid settings"), CancellationToken::new());
         let run = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
         Self { stop, run }
     }
 
-    async fn stop(self) -> Report {
+    pub(super) async fn stop(self) -> Report {
         self.stop.cancel();
         self.run.await.expect("ran").expect("valid settings")
     }

@@ -8,10 +8,10 @@ use super::reference::{Entry, Held};
 use super::seen::Seen;
 use crate::clock::later;
 use crate::store::{
-    Change, ErrorRecord, Firing, Inserted, JobFilter, LeaseKey, NewJob, Order, Retention, Settle, Settlement,
-    StoredJob, StoredSchedule, Want,
+    Change, ErrorRecord, Firing, JobFilter, LeaseKey, NewJob, Order, Retention, Settle, Settlement, StoredJob,
+    StoredSchedule, Want,
 };
-use crate::{JobId, JobState, Schedule, Status};
+use crate::{JobId, JobState, QueueFull, Schedule, Status};
 
 impl Both {
     pub(super) async fn call(&mut self, op: &Op) -> Result<(), Difference> {
@@ -41,9 +41,12 @@ impl Both {
     }
 
     async fn insert(&mut self, jobs: Vec<NewJob>) -> Result<(), Difference> {
-        let answers = self.store.insert(jobs.clone()).await.map_err(failed)?;
-        let expected: Vec<Inserted> = jobs.into_iter().map(|job| self.model.insert(job)).collect();
-        same("insert", &answers, &expected)
+        let full = |full: &QueueFull| (full.queue.clone(), full.capacity, full.given);
+        let answers = match self.store.insert(jobs.clone()).await {
+            Err(error) => Err(error.queue_full().map(full).ok_or_else(|| failed(error))?),
+            Ok(answers) => Ok(answers),
+        };
+        same("insert", &answers, &self.model.insert_within(jobs).as_ref().map_err(full).cloned())
     }
 
     async fn repeat(&mut self, which: Which) -> Result<(), Difference> {
@@ -209,6 +212,13 @@ impl Both {
                 let worked = !self.model.paused.contains_key(&queue(*n));
                 self.model.paused.entry(queue(*n)).or_insert(self.model.now);
                 same("paused", &store.pause(queue(*n)).await.map_err(failed)?, &worked)
+            }
+            Op::Bound(n, jobs) => {
+                let before = match jobs {
+                    Some(jobs) => self.model.capacities.insert(queue(*n), *jobs),
+                    None => self.model.capacities.remove(&queue(*n)),
+                };
+                same("capacity", &store.bound_queue(queue(*n), *jobs).await.map_err(failed)?, &before)
             }
             Op::Resume(n) => {
                 let paused = self.model.paused.remove(&queue(*n)).is_some();

@@ -54,6 +54,7 @@ pub(super) enum Op {
     },
     Pause(u8),
     Resume(u8),
+    Bound(u8, Option<u32>),
     Prune {
         after: u64,
         limit: usize,
@@ -165,6 +166,8 @@ fn op(without: &[Part]) -> BoxedStrategy<Op> {
             .prop_map(|(of, newest_first, limit)| Op::List { of, newest_first, limit }),
         1 => (0..3_u8).prop_map(Op::Pause),
         2 => (0..3_u8).prop_map(Op::Resume),
+        2 => (0..2_u8, prop_oneof![2 => Just(None), 1 => (1..4_u32).prop_map(Some)])
+            .prop_map(|(queue, jobs)| Op::Bound(queue, jobs)),
         2 => (prop_oneof![Just(0_u64), Just(5), Just(60)], limit).prop_map(|(after, limit)| Op::Prune { after, limit }),
     ];
     let schedules = prop_oneof![

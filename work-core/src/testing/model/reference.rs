@@ -10,17 +10,20 @@ use crate::store::{
     AttemptRecord, CancelOutcome, Change, DeleteOutcome, ErrorRecord, Fired, Firing, GROUP_KIND, Inserted, JobFilter,
     NewJob, QueueInfo, Rescued, Retention, Settle, Settled, Settlement, StoredJob, StoredSchedule, on_error_job,
 };
-use crate::{DEFAULT_MAX_ATTEMPTS, JobId, JobState, OnConflict, Overlap, Queue, Status, Unique, UniqueScope};
+use crate::{
+    DEFAULT_MAX_ATTEMPTS, JobId, JobState, OnConflict, Overlap, Queue, QueueFull, Status, Unique, UniqueScope,
+};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Reference {
     pub(super) now: DateTime<Utc>,
     pub(super) jobs: Vec<Entry>,
     pub(super) paused: BTreeMap<Queue, DateTime<Utc>>,
+    pub(super) capacities: BTreeMap<Queue, u32>,
     pub(super) schedules: BTreeMap<String, StoredSchedule>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) stored: StoredJob,
     /// How often it was leased.
@@ -76,6 +79,29 @@ impl Reference {
 
     fn current(&mut self, (id, nth): Held) -> Option<&mut Entry> {
         self.find(id).filter(|job| job.is(JobState::Running) && job.leases == nth)
+    }
+
+    /// All, or nothing has happened.
+    pub(super) fn insert_within(&mut self, jobs: Vec<NewJob>) -> Result<Vec<Inserted>, QueueFull> {
+        let before = self.clone();
+        let queues: Vec<Queue> = jobs.iter().map(|job| job.parts.queue.clone()).collect();
+        let answers: Vec<Inserted> = jobs.into_iter().map(|job| self.insert(job)).collect();
+        for (queue, capacity) in &before.capacities {
+            let new = |(of, answer): &(&Queue, &Inserted)| *of == queue && matches!(answer, Inserted::New(_));
+            let given = queues.iter().zip(&answers).filter(new).count() as u64;
+            let depth = before.depth(queue);
+            if given > 0 && depth + given > u64::from(*capacity) {
+                let full = QueueFull::new(queue.clone(), *capacity, depth, given);
+                *self = before;
+                return Err(full);
+            }
+        }
+        Ok(answers)
+    }
+
+    fn depth(&self, queue: &Queue) -> u64 {
+        let open = self.jobs.iter().filter(|job| !job.stored.state.is_terminal());
+        open.filter(|job| job.stored.job.parts.queue == *queue).count() as u64
     }
 
     pub(super) fn insert(&mut self, mut job: NewJob) -> Inserted {
@@ -331,11 +357,12 @@ impl Reference {
     pub(super) fn queues(&self) -> Vec<QueueInfo> {
         let mut queues = BTreeMap::<Queue, QueueInfo>::new();
         let named = |queue: &Queue| (queue.clone(), QueueInfo::new(queue.clone()));
-        queues.extend(self.paused.keys().map(named));
+        queues.extend(self.paused.keys().chain(self.capacities.keys()).map(named));
         let kept = || self.jobs.iter().filter(|job| !job.is(JobState::Completed));
         queues.extend(kept().map(|job| named(&job.stored.job.parts.queue)));
         for info in queues.values_mut() {
             info.paused_at = self.paused.get(&info.queue).copied();
+            info.capacity = self.capacities.get(&info.queue).copied();
             for job in kept().filter(|job| job.stored.job.parts.queue == info.queue) {
                 *info.counts.0.entry(job.stored.state).or_default() += 1;
                 let waits = (self.now - job.due()).to_std().ok().filter(|_| job.is(JobState::Available));

@@ -236,6 +236,7 @@ BEGIN
         CASE WHEN _window IS NOT NULL THEN ARRAY[_window] END, CASE WHEN _keyed THEN ARRAY[_way::smallint] END,
         ARRAY[(options->'headers')::text],
         CASE WHEN jsonb_array_length(options->'tags') > 0 THEN ARRAY[(options->'tags')::text] END, NULL) AS i;
+    PERFORM work.check_capacities(ARRAY[_id], ARRAY[_queue], CASE WHEN _holder IS NULL THEN '{}' ELSE '{1}'::bigint[] END);
     IF (options->>'notify')::boolean THEN
         PERFORM pg_notify(work_channel, '-:' || _queue);
     END IF;
