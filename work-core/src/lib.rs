@@ -31,6 +31,7 @@ pub mod source;
 mod state;
 mod status;
 pub mod store;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timings;

@@ -1,8 +1,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use super::sync::{Arc, Mutex, MutexGuard, Notify, PoisonError, at_once, consume_budget, spawn};
 
 /// Runs items on at most `concurrency` loops, each in a tokio task of its own; what finds no free loop waits in order.
 ///
@@ -122,7 +121,7 @@ impl<E: Execute> Pool<E> {
             slots: Vec::new(),
             running: 0,
             started: 0,
-            at_once: std::thread::available_parallelism().map_or(8, |threads| 8.max(2 * threads.get())),
+            at_once: at_once(),
             starting: false,
             low_water: None,
             few_waiting: None,
@@ -154,7 +153,7 @@ impl<E: Execute> Pool<E> {
         if state.running < state.at_once
             && let Some(slot) = state.take_slot(&mut item)
         {
-            tokio::spawn(self.clone().work(item, slot));
+            spawn(self.clone().work(item, slot));
             return;
         }
         state.waiting.push_back(item);
@@ -165,7 +164,7 @@ impl<E: Execute> Pool<E> {
     fn start_next(&self, state: &mut State<E>) {
         if !state.starting && !state.waiting.is_empty() && state.running < state.concurrency {
             state.starting = true;
-            tokio::spawn(Starter { pool: self.clone(), starts: true }.run());
+            spawn(Starter { pool: self.clone(), starts: true }.run());
         }
     }
 
@@ -220,7 +219,7 @@ impl<E: Execute> Pool<E> {
             next = busy.advance(&mut end);
             self.0.execute.tell(&self, end);
             // Other tasks of this thread get their turn, however long the backlog is.
-            tokio::task::coop::consume_budget().await;
+            consume_budget().await;
         }
     }
 

@@ -1,12 +1,11 @@
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::ramp::Tally;
+use super::sync::{Arc, AtomicBool, AtomicU64, CancellationToken, Mutex, MutexGuard, Notify, Ordering, PoisonError};
 use super::{Report, Settings};
 use crate::store::{Inspect, LeaseKey, Settle, Settlement};
 use crate::{Context, JobId, Kind, Outcome, Status, Store};

@@ -1,14 +1,13 @@
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::board::{Board, End, Ending};
 use super::groups;
+use super::pool::Execute;
+use super::sync::Arc;
 use super::turns::Ticket;
 use crate::compose::Following;
 use crate::context::{Leased, Run};
 use crate::execution::Execution;
-use crate::pool::Execute;
 use crate::router::{LastRoute, Routes};
 use crate::store::{CompleteError, ErrorRecord, GROUP_KIND, Lease, LeaseKey, NewJob, Settle, Settlement, left_behind};
 use crate::{Context, Job, Kind, Outcome, RetryPolicy, Status};

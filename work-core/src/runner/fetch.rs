@@ -1,9 +1,10 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::select;
+use tokio::time::Instant;
 
 use super::board::Board;
 use super::execute::{Item, Leases};
@@ -97,7 +98,7 @@ async fn wait(
             board.store.hand_over(want(board, turns, &plan), told).await
         };
         let Some(HandedOver { asked, leased, .. }) = handed else { return };
-        let found = start(board, pool, (turns, &plan), leased, asked);
+        let found = start(board, pool, (turns, &plan), leased, asked.into());
         // As many as there was room for: there may be more.
         if was_told || found.jobs >= plan.limit || found.more {
             return;

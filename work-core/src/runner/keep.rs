@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::board::Board;

@@ -12,6 +12,8 @@
 
 mod board;
 mod execute;
+#[cfg(test)]
+mod explored;
 mod fetch;
 mod gate;
 mod groups;
@@ -22,6 +24,7 @@ mod schedules;
 mod settle;
 mod turns;
 mod upkeep;
+mod wind_down;
 
 use std::future::Future;
 use std::pin::pin;
@@ -31,7 +34,7 @@ use std::time::Duration;
 use board::Board;
 pub(crate) use board::Waiters;
 
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +47,7 @@ use crate::{
     Backoff, Clock, DEFAULT_MAX_OUTPUT, InvalidJob, JobId, Kind, Queue, RetryPolicy, Router, Store, StoreError,
 };
 
+use crate::sync;
 use execute::Leases;
 pub(crate) use gate::{Gate, Others};
 pub use queues::{InvalidQueues, Queues};
@@ -331,7 +335,7 @@ impl Runner {
         shutdown.await;
         board.stopping.cancel();
         let _ = fetcher.await;
-        wind_down(&board, &pool, &hurry).await;
+        wind_down::run(&board, &pool, &hurry).await;
         board.closed.cancel();
         let _ = settler.await;
         keeper.stop().await;
@@ -386,23 +390,6 @@ fn host() -> String {
     let name = file.ok().or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
     let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     name.unwrap_or_else(|| "unknown".to_owned())
-}
-
-/// How long jobs that were told to stop have to get to their next await.
-const CANCEL_GRACE: Duration = Duration::from_secs(1);
-
-async fn wind_down(board: &Board, pool: &Pool<Leases>, hurry: &CancellationToken) {
-    for lease in pool.take_waiting() {
-        let (key, context) = lease.into_held();
-        board.release(key, context);
-    }
-    let ended = hurry.run_until_cancelled(tokio::time::timeout(board.settings.grace, pool.at_most(0))).await;
-    if !matches!(ended, Some(Ok(()))) {
-        board.interrupt_all();
-        if tokio::time::timeout(CANCEL_GRACE, pool.at_most(0)).await.is_err() {
-            board.give_up();
-        }
-    }
 }
 
 impl std::fmt::Debug for Runner {

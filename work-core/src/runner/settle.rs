@@ -1,10 +1,10 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::board::{Board, End};
+use super::sync::{Arc, sleep};
 use crate::store::{BoxFuture, LeaseKey, Settle, Settled, Settlement};
 use crate::{Backoff, Queue, StoreError};
 
@@ -13,11 +13,13 @@ use crate::{Backoff, Queue, StoreError};
 /// Ends after the board is closed and empty.
 pub(super) async fn run(board: Arc<Board>) {
     loop {
+        // Asked first: what is on the board by then is the last there is.
+        let closed = board.closed.is_cancelled();
         let ends = board.take_ends();
         if !ends.is_empty() {
             let span = settle_span(&board, ends.len());
             report(&board, ends).instrument(span).await;
-        } else if board.closed.is_cancelled() {
+        } else if closed {
             return;
         } else {
             // A notification that comes between the look and the wait is kept for us.
@@ -90,7 +92,7 @@ async fn until_answered<'s, A>(
                 unknown |= error.is_unknown();
                 let delay = backoff.delay(tries);
                 tracing::warn!(%error, ?delay, "ends of jobs could not be reported");
-                tokio::time::sleep(delay).await;
+                sleep(delay).await;
             }
         }
     }
