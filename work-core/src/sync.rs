@@ -1,7 +1,7 @@
 //! What those parts are made of whose schedules are explored. There it is something else that has the same names.
 
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use tokio::spawn;
 pub(crate) use tokio::sync::Notify;

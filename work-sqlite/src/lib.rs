@@ -1,13 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 mod after;
+mod arrivals;
 mod candidates;
 mod capacity;
 mod change;
 mod complete_in;
 mod error;
 #[cfg(test)]
+mod explored;
+#[cfg(test)]
 mod faults;
+mod group;
 mod insert;
 mod insert_in;
 mod inspect;
@@ -27,6 +31,7 @@ mod schedules;
 mod search;
 mod settle;
 mod store;
+mod sync;
 mod thread;
 mod watch;
 mod workers;

@@ -10,6 +10,7 @@ use work_core::StoreError;
 
 use crate::SqliteStoreBuilder;
 use crate::error::{OpenError, Phase, failure, store_error};
+use crate::group::Asked;
 use crate::open;
 use crate::store::Shared;
 use crate::writer::Writer;
@@ -27,6 +28,16 @@ pub(crate) trait Request: Send {
 
     /// Answers. Called once, after the transaction.
     fn answer(self: Box<Self>, result: Result<(), StoreError>);
+}
+
+impl Asked for Box<dyn Request> {
+    fn rows(&self) -> usize {
+        (**self).rows()
+    }
+
+    fn answer(self, result: Result<(), StoreError>) {
+        Request::answer(self, result);
+    }
 }
 
 /// A request made of its input and a function.

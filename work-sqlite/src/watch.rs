@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::store::Shared;
+use crate::arrivals::Arrivals;
 
 /// Tells who waits for jobs when another process may have written some.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Watch {
     }
 
     /// Looks, if it is time to. A version that is older than the wait wakes once too often, and never once too seldom.
-    pub(crate) fn look(&mut self, connection: Option<&Connection>, shared: &Shared) {
+    pub(crate) fn look(&mut self, connection: Option<&Connection>, arrivals: &Arrivals) {
         let now = Instant::now();
         if now.duration_since(self.looked) < Self::PERIOD {
             return;
@@ -37,7 +37,7 @@ impl Watch {
         self.version = found.or(self.version);
         if changed || now >= self.told_at {
             self.told_at = now + in_a_while();
-            shared.wake();
+            arrivals.wake();
         }
     }
 

@@ -2,13 +2,12 @@ mod look;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::Thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use work_core::limit::Rate;
 use work_core::store::{
     BoxFuture, CancelOutcome, Fired, Firing, Inserted, LeaseKey, Leased, NewJob, Rescued, Retention, Settle, Settled,
@@ -16,6 +15,7 @@ use work_core::store::{
 };
 use work_core::{Clock, DEFAULT_MAX_ARGS, JobId, Queue, StoreError};
 
+use crate::arrivals::Arrivals;
 use crate::capacity::Rooms;
 use crate::error::OpenError;
 use crate::prune::{Sweep, Swept};
@@ -52,30 +52,15 @@ pub struct SqliteStore {
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) max_args: usize,
-    /// Set inside a transaction that makes jobs available; told to `arrived` after the commit.
-    changed: AtomicBool,
-    arrived: Notify,
-    /// How many wait for `arrived`.
-    waiters: AtomicUsize,
+    pub(crate) arrivals: Arrivals,
     pub(crate) rooms: Rooms,
     /// The last row that was looked at for being old.
     swept: AtomicI64,
-    /// The thread that writes, which looks at the file as long as somebody waits.
-    writer: OnceLock<Thread>,
 }
 
 impl Shared {
     fn new(clock: Clock, max_args: usize) -> Self {
-        Self {
-            clock,
-            max_args,
-            changed: AtomicBool::new(false),
-            arrived: Notify::new(),
-            waiters: AtomicUsize::new(0),
-            rooms: Rooms::default(),
-            swept: AtomicI64::new(i64::MIN),
-            writer: OnceLock::new(),
-        }
+        Self { clock, max_args, arrivals: Arrivals::new(), rooms: Rooms::default(), swept: AtomicI64::new(i64::MIN) }
     }
 
     /// For the transactions of others: whoever waits for jobs looks at the file.
@@ -89,56 +74,7 @@ impl Shared {
     }
 
     pub(crate) fn made_available(&self) {
-        self.changed.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn forget_changes(&self) {
-        self.changed.store(false, Ordering::Relaxed);
-    }
-
-    pub(crate) fn wake_if_changed(&self) {
-        if self.changed.swap(false, Ordering::Relaxed) {
-            self.wake();
-        }
-    }
-
-    pub(crate) fn wake(&self) {
-        self.arrived.notify_waiters();
-    }
-
-    pub(crate) fn writer_is(&self, thread: Thread) {
-        let _ = self.writer.set(thread);
-    }
-
-    pub(crate) fn has_waiters(&self) -> bool {
-        self.waiters.load(Ordering::SeqCst) > 0
-    }
-
-    /// Registers at its first poll.
-    async fn arrival(&self) {
-        let arrived = self.arrived.notified();
-        let _waiting = Waiting::new(self);
-        arrived.await;
-    }
-}
-
-/// Counts somebody as waiting, until it is dropped.
-struct Waiting<'s>(&'s Shared);
-
-impl<'s> Waiting<'s> {
-    fn new(shared: &'s Shared) -> Self {
-        if shared.waiters.fetch_add(1, Ordering::SeqCst) == 0
-            && let Some(writer) = shared.writer.get()
-        {
-            writer.unpark();
-        }
-        Self(shared)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::SeqCst);
+        self.arrivals.made_available();
     }
 }
 
@@ -312,7 +248,7 @@ impl Store for SqliteStore {
     }
 
     fn ready<'a>(&'a self, _: &'a [Queue]) -> BoxFuture<'a, ()> {
-        Box::pin(self.shared.arrival())
+        Box::pin(self.shared.arrivals.arrival())
     }
 }
 
