@@ -13,7 +13,7 @@ const COUNTER_BITS: u32 = 12;
 /// The uuid crate asks the system for random bytes each time, which costs more than the rest of an in-process job. Here
 /// each thread asks once, and the rest is a generator: ids have to be distinct, not secret.
 pub(crate) fn next() -> Uuid {
-    let (millis, counter) = stamp();
+    let (millis, counter) = if SEEDED.get() { stamp_of_thread() } else { stamp() };
     let mut random = [0; 10];
     random[..2].copy_from_slice(&counter.to_be_bytes());
     random[2..].copy_from_slice(&mix().to_be_bytes());
@@ -35,11 +35,30 @@ fn stamp() -> (u64, u16) {
     }
 }
 
+thread_local! {
+    static STATE: Cell<u64> = Cell::new(Uuid::new_v4().as_u64_pair().1 ^ Uuid::new_v4().as_u64_pair().0);
+    /// What this thread makes follows from a seed.
+    static SEEDED: Cell<bool> = const { Cell::new(false) };
+    static MADE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// As [`stamp`], from the ids that this thread has made since it got its seed.
+fn stamp_of_thread() -> (u64, u16) {
+    const START: u64 = 1_767_225_600_000 << COUNTER_BITS;
+    let next = START + MADE.replace(MADE.get() + 1);
+    (next >> COUNTER_BITS, (next & ((1 << COUNTER_BITS) - 1)) as u16)
+}
+
+/// From now on, what this thread makes follows from a number; or from the system again.
+#[cfg(feature = "testing")]
+pub(crate) fn seed(seed: Option<u64>) {
+    SEEDED.set(seed.is_some());
+    MADE.set(0);
+    STATE.set(seed.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().1));
+}
+
 /// A random number: splitmix64 from a seed of the system.
-fn mix() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(Uuid::new_v4().as_u64_pair().1 ^ Uuid::new_v4().as_u64_pair().0);
-    }
+pub(crate) fn mix() -> u64 {
     let state = STATE.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
     STATE.set(state);
     let mut z = state;

@@ -133,8 +133,7 @@ impl Backoff {
             Curve::Exponential(first, factor) => first.as_secs_f64() * factor.max(1.0).powf(n - 1.0),
             Curve::FourthPower(unit) => unit.as_secs_f64() * n.powi(4),
         };
-        // Chance that needs no generator of its own: the random bits of a fresh id.
-        let chance = (uuid::Uuid::now_v7().as_u128() & 0xffff_ffff) as f64 / f64::from(u32::MAX);
+        let chance = (crate::id::mix() & 0xffff_ffff) as f64 / f64::from(u32::MAX);
         let jittered = seconds * (1.0 + self.jitter * (2.0 * chance - 1.0));
         Duration::try_from_secs_f64(jittered).unwrap_or(MAX_BACKOFF).min(self.cap)
     }

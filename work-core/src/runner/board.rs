@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -21,7 +22,8 @@ pub(super) struct Board {
     /// Fires when the last end is on the board, so that the settle loop can finish.
     pub(super) closed: CancellationToken,
     pub(super) waiters: Arc<Waiters>,
-    held: Mutex<HashMap<JobId, Held>>,
+    /// Always in the same order, so that a simulation can be repeated.
+    held: Mutex<HashMap<JobId, Held, FixedState>>,
     ends: Mutex<Vec<End>>,
     /// Told when `ends` gets its first entry.
     pub(super) ended: Notify,

@@ -17,7 +17,7 @@ const OVERDUE_SHARE: u32 = 10;
 const OVERDUE_LOOKS: u32 = 40;
 
 /// Extends leases, rescues jobs and does what else has to be done all the time, on a thread with a runtime of its own: handlers that block every thread of theirs
-/// cannot make it late.
+/// cannot make it late. In a simulation it is a task, whose time is that of the test.
 pub(super) struct Keeper {
     stop: CancellationToken,
     ended: CancellationToken,
@@ -27,6 +27,14 @@ impl Keeper {
     pub(super) fn start(board: Arc<Board>) -> Self {
         let keeper = Self { stop: CancellationToken::new(), ended: CancellationToken::new() };
         let (stop, ended) = (keeper.stop.clone(), keeper.ended.clone());
+        if board.settings.is_simulated {
+            tokio::spawn(async move {
+                let _ended = ended.drop_guard();
+                stop.run_until_cancelled(keep(&board)).await;
+                upkeep::leave(&board).await;
+            });
+            return keeper;
+        }
         let spawned = thread::Builder::new().name("work-keeper".into()).spawn(move || {
             let _ended = ended.drop_guard();
             match tokio::runtime::Builder::new_current_thread().enable_time().build() {

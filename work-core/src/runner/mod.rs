@@ -107,6 +107,8 @@ pub(crate) struct Settings {
     retention: Retention,
     max_output: usize,
     gate: Option<Gate>,
+    /// Everything is done on the caller's runtime.
+    is_simulated: bool,
     /// The version of the program.
     version: String,
     /// Who we are, for people who look at a lease. Each run has a name of its own.
@@ -147,6 +149,7 @@ impl Runner {
             retention: Retention::default(),
             max_output: DEFAULT_MAX_OUTPUT,
             gate: None,
+            is_simulated: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker: String::new(),
         };
@@ -238,6 +241,15 @@ impl Runner {
     /// Starts with one job at a time, and gradually runs more; by default all slots are there at once.
     pub fn ramp(mut self, ramp: Ramp) -> Self {
         self.settings.ramp = Some(ramp);
+        self
+    }
+
+    /// Starts no thread: leases are extended by a task, so that they follow the time of a test that pauses it, and what
+    /// happens follows from a seed. A handler that blocks makes leases late then, so this is for simulations alone.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub const fn simulated(mut self) -> Self {
+        self.settings.is_simulated = true;
         self
     }
 

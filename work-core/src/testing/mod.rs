@@ -1,11 +1,14 @@
 //! For tests: of programs, which [run](run()) one job or a whole [`TestWorker`], and of stores, which pass the
-//! [`conformance`] suite and the [`model`] test. With the feature `testing`.
+//! [`conformance`] suite and the [`model`] test; and of both together when things [fail](faulty). With the feature `testing`.
 
 pub mod conformance;
+pub mod faulty;
 pub mod history;
 pub mod model;
 mod run;
+mod seed;
 mod worker;
 
 pub use run::run;
+pub use seed::{Dice, Seeded};
 pub use worker::{Performed, TestWorker};

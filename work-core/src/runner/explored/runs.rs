@@ -78,7 +78,7 @@ async fn handler(Attempt(_): Attempt) -> Status {
 fn insert_and_lease(store: &MemoryStore) -> Leased {
     let jobs = (0..JOBS).map(|n| Job::new("step", n).into_stored(64).expect("valid")).collect();
     store.insert(jobs).now_or_never().expect("at once").expect("stored");
-    let (queues, at_most) = (vec![Queue::DEFAULT.into()], vec![JOBS]);
+    let (queues, at_most) = (vec![Queue::DEFAULT], vec![JOBS]);
     let lease_for = Duration::from_secs(3_600);
     let want = Want { queues, at_most, limit: JOBS, lease_for, worker: "one".into(), aging: None };
     store.lease(want).now_or_never().expect("at once").expect("leased")

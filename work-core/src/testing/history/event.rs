@@ -79,6 +79,13 @@ pub enum What {
         /// When it ends unless it is extended, by the clock of the store.
         until: DateTime<Utc>,
     },
+    /// The answer that gave a lease was lost: nobody holds it, and it may be taken back at any time.
+    Unanswered {
+        /// Which job.
+        job: JobId,
+        /// The number of the lease.
+        fence: u64,
+    },
     /// A lease was extended.
     Extended {
         /// Which job.
@@ -306,6 +313,7 @@ impl What {
             | Self::Duplicate { job, .. }
             | Self::Refused { job }
             | Self::Leased { job, .. }
+            | Self::Unanswered { job, .. }
             | Self::Extended { job, .. }
             | Self::Started { job, .. }
             | Self::Effect { job, .. }

@@ -32,6 +32,8 @@ pub(super) struct Attempt<'h> {
     pub(super) settling: Option<&'h Line>,
     pub(super) settled: Vec<(End, &'h Line)>,
     pub(super) stale: Vec<&'h Line>,
+    /// Nobody was told of the lease.
+    unanswered: bool,
 }
 
 /// What became of processes.
@@ -154,6 +156,7 @@ impl<'h> Story<'h> {
                 attempt.leased.push(line);
                 attempt.lasts(*until, line);
             }
+            What::Unanswered { fence, .. } => self.attempt(*fence).unanswered = true,
             What::Extended { fence, until, .. } => self.attempt(*fence).lasts(*until, line),
             What::Started { fence, .. } => self.attempt(*fence).started.push(line),
             What::Effect { fence, .. } => self.attempt(*fence).at_work.push(line),
@@ -199,7 +202,7 @@ impl<'h> Attempt<'h> {
         let settled = self.settled.iter().any(|(_, line)| line.event.earliest() <= by);
         // The process died before it could write the answer, perhaps when a successor was at work already.
         let told = self.stale.is_empty() && self.settling.is_some_and(|line| line.event.at <= by);
-        settled || (told && self.settling.is_some_and(|line| fates.kill(line).is_some()))
+        settled || self.unanswered || (told && self.settling.is_some_and(|line| fates.kill(line).is_some()))
     }
 
     pub(super) fn number(&self) -> Option<u32> {
