@@ -55,10 +55,13 @@ impl Fate {
         is_dead: impl Fn() -> bool,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        if is_dead() {
+            return pending().await;
+        }
         let _stalled = recorder.filter(|_| self.is_a_fault()).map(|recorder| Stalled::new(recorder, &is_dead));
         rest(self.yields[0], self.before).await;
         if is_dead() {
-            pending::<()>().await;
+            return pending().await;
         }
         if self.is_refused {
             return Err(StoreError::rejected("the store is away", "by the seed"));
@@ -66,7 +69,7 @@ impl Fate {
         let answer = call.await;
         rest(self.yields[1], self.after).await;
         if is_dead() {
-            pending::<()>().await;
+            return pending().await;
         }
         if self.is_lost { Err(StoreError::unknown("the answer was lost", "by the seed")) } else { answer }
     }

@@ -1,0 +1,61 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use work_core::store::{
+    BoxFuture, Inserted, Inspect, JobFilter, LeaseKey, Leased, MemoryStore, NewJob, Settle, Settled, Store, Want,
+};
+use work_core::{JobState, Queue, StoreError};
+
+/// The queue that has a limit everywhere.
+pub(crate) const NARROW: &str = "narrow";
+
+/// How many of its jobs may be leased at once.
+pub(crate) const AT_MOST: u32 = 2;
+
+/// Looks after each lease how many jobs of the queue with a limit are leased.
+#[derive(Clone)]
+pub(crate) struct Limited {
+    pub(crate) inner: MemoryStore,
+    pub(crate) broken: Arc<Mutex<Vec<String>>>,
+}
+
+impl Limited {
+    fn look(&self) {
+        let filter = JobFilter::all().queue(NARROW).state(JobState::Running);
+        let leased = self.inner.counts(filter).now_or_never().unwrap().unwrap().total();
+        if leased > u64::from(AT_MOST) {
+            self.broken.lock().unwrap().push(format!("{leased} jobs of a queue with a limit of {AT_MOST} are leased"));
+        }
+    }
+}
+
+impl Store for Limited {
+    work_core::forward_upkeep!(self => self.inner);
+
+    fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
+        self.inner.insert(jobs)
+    }
+
+    fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
+        let leased = self.inner.lease(want);
+        self.look();
+        leased
+    }
+
+    fn extend(&self, leases: Vec<LeaseKey>, by: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        self.inner.extend(leases, by)
+    }
+
+    fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        self.inner.settle(done)
+    }
+
+    fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
+        self.inner.ready(queues)
+    }
+}
+
+impl Inspect for Limited {
+    work_core::forward_inspect!(self => self.inner);
+}
