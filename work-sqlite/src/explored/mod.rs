@@ -32,7 +32,8 @@ struct Disk {
     kept: Mutex<BTreeSet<u32>>,
     /// Whose commit failed in a way that says nothing about it.
     unknown: Mutex<BTreeSet<u32>>,
-    commits: Mutex<usize>,
+    /// Who was answered.
+    answered: Mutex<Vec<u32>>,
 }
 
 struct Put {
@@ -40,6 +41,7 @@ struct Put {
     rows: usize,
     /// Fails whenever it runs.
     bad: bool,
+    disk: Arc<Disk>,
     reply: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -50,6 +52,7 @@ impl Asked for Put {
 
     fn answer(self, result: Result<(), StoreError>) {
         point();
+        self.disk.answered.lock().unwrap().push(self.number);
         let _ = self.reply.send(result);
     }
 }
@@ -90,7 +93,6 @@ impl Commits for Model {
             return Err(failed(Phase::Commit, 0));
         }
         self.disk.kept.lock().unwrap().extend(numbers);
-        *self.disk.commits.lock().unwrap() += 1;
         Ok(())
     }
 
@@ -129,7 +131,7 @@ fn commits() {
                 let (number, bad) = (caller * 10 + n, thread_rng().gen_ratio(1, 5));
                 let rows = if thread_rng().gen_ratio(1, 5) { 30_000 } else { 1 };
                 point();
-                assert!(sender.send(Put { number, rows, bad, reply }).await.is_ok(), "the thread went away");
+                assert!(sender.send(Put { number, rows, bad, disk: disk.clone(), reply }).await.is_ok(), "the thread went away");
                 if caller == 2 && thread_rng().gen_bool(0.5) {
                     continue;
                 }
@@ -145,6 +147,9 @@ fn commits() {
         }
     });
     writer.join().expect("it ends with the last sender");
+    let mut answered = disk.answered.lock().unwrap().clone();
+    answered.sort_unstable();
+    assert_eq!(answered, [0, 1, 10, 11, 20, 21], "each that was handed over is answered, also who does not wait for it");
 }
 
 /// One who waits for jobs, of this process or of another one, as a runner does: it registers, looks, and then waits.
@@ -162,12 +167,13 @@ fn arrivals_are_seen() {
             written.store(true, Ordering::SeqCst);
         })
     };
+    let of_caller = disk.clone();
     let caller = spawn(async move {
         // What fails is asked again, as an insert whose answer is unknown is.
         for number in 0.. {
             let (reply, answer) = oneshot::channel();
             point();
-            assert!(sender.send(Put { number, rows: 1, bad: false, reply }).await.is_ok());
+            assert!(sender.send(Put { number, rows: 1, bad: false, disk: of_caller.clone(), reply }).await.is_ok());
             if answer.await.expect("an answer").is_ok() {
                 break;
             }
