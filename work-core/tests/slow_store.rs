@@ -12,7 +12,7 @@ use work_core::runner::Runner;
 use work_core::store::{
     BoxFuture, Inserted, Inspect, JobFilter, LeaseKey, Leased, MemoryStore, NewJob, Settle, Settled, Store, Want,
 };
-use work_core::{Job, JobState, Queue, Router, StoreError};
+use work_core::{Clock, Job, JobState, Queue, Router, StoreError};
 
 async fn insert(store: &MemoryStore, n: u32) {
     let jobs = (0..n).map(|n| Job::new("test", n).into_stored(1024).unwrap()).collect();
@@ -121,4 +121,27 @@ async fn no_more_of_jobs_that_take_long_are_leased_than_run() {
     drop(stop);
     looked.cancel();
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_leased_is_not_started_if_the_answer_comes_when_the_lease_has_ended() {
+    const LEASE: Duration = Duration::from_secs(3);
+    for (answers_after, starts) in [(LEASE / 2, 1), (LEASE * 19 / 20, 0), (LEASE * 2, 0)] {
+        let inner = MemoryStore::with_clock(Clock::tokio(chrono::DateTime::UNIX_EPOCH));
+        insert(&inner, 1).await;
+        let (given, _was_given) = mpsc::channel(8);
+        let started = Arc::new(AtomicUsize::new(0));
+        let count = started.clone();
+        let handler = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(())
+        };
+        let store = Arc::new(Slow { inner: inner.clone(), answers_after, given });
+        let runner = Runner::new(store, Router::new().route("test", handler)).lease_for(LEASE).simulated();
+        let answered = tokio::time::sleep(answers_after + LEASE / 10);
+        runner.run_until(answered).await.unwrap();
+        assert_eq!(started.load(Ordering::SeqCst), starts, "{answers_after:?}");
+        let counts = inner.counts(JobFilter::all()).await.unwrap();
+        assert_eq!(counts.of(JobState::Available), 1 - starts as u64, "{answers_after:?}: {counts:?}");
+    }
 }

@@ -49,6 +49,11 @@ impl Leases {
         Self { board, routes }
     }
 
+    /// True if the job was told to stop without anybody wanting it to be cancelled.
+    fn goes_back(&self, key: LeaseKey, context: &Context) -> bool {
+        context.is_cancelled() && matches!(self.board.ending(key), Some(Ending::Shutdown | Ending::Overdue))
+    }
+
     /// Decides what becomes of the job, and what follows from that.
     fn end(&self, key: LeaseKey, attempt: u32, outcome: Outcome, context: Context) -> End {
         let settings = &self.board.settings;
@@ -111,6 +116,10 @@ impl Execute for Leases {
     async fn execute(&self, item: Item, slot: u32, last: &mut LastRoute) {
         let Item { lease, context, ticket: _ticket } = item;
         let (key, attempt) = (lease.key, lease.attempt);
+        if self.goes_back(key, &context) {
+            self.board.release(key, context);
+            return;
+        }
         context.set_worker(slot);
         if self.board.settings.timings {
             let due = lease.job.parts.scheduled_at.map(|due| self.board.settings.clock.now() - due);
@@ -128,9 +137,8 @@ impl Execute for Leases {
         if let Some(started) = started {
             self.board.tally.note(outcome.status(), started.elapsed());
         }
-        let ending = if context.is_cancelled() { self.board.ending(key) } else { None };
         // A job that ended well while it was told to stop has ended well.
-        if matches!(ending, Some(Ending::Shutdown | Ending::Overdue)) && !outcome.status().is_complete() {
+        if !outcome.status().is_complete() && self.goes_back(key, &context) {
             self.board.release(key, context);
             return;
         }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::board::Board;
 use super::execute::{Item, Leases};
 use super::gate::Gate;
+use super::keep::OVERDUE_SHARE;
 use super::turns::{Plan, Turns};
 use crate::pool::Pool;
 use crate::store::{BoxFuture, HandedOver, Lease, Leased, Want};
@@ -176,6 +177,11 @@ fn start(
 ) -> Found {
     let (items, more) = in_turn(leased.jobs, board.settings.max_output, turns, plan);
     board.hold(items.iter().map(Item::held), asked);
+    // An answer may come when its leases have ended, and others have them: then nothing of it is started.
+    let (lease_for, margin) = (board.settings.lease_for, board.settings.lease_for / OVERDUE_SHARE);
+    if asked.elapsed() >= lease_for - margin {
+        board.stop_overdue(margin);
+    }
     let found = Found { jobs: items.len(), more, next_due_in: leased.next_due_in };
     pool.submit_all(|()| items);
     found

@@ -11,7 +11,7 @@ use super::upkeep;
 const RESCUE_BATCH: usize = 1_000;
 
 /// The last tenth of a lease is left to who has to stop.
-const OVERDUE_SHARE: u32 = 10;
+pub(super) const OVERDUE_SHARE: u32 = 10;
 
 /// How often in a lease its end is looked at.
 const OVERDUE_LOOKS: u32 = 40;

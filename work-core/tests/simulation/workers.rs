@@ -87,7 +87,7 @@ impl Process {
 
 /// The clock of a worker goes in small steps, between which somebody may set it.
 async fn goes(clock: Clock) {
-    const STEP: Duration = Duration::from_millis(50);
+    const STEP: Duration = Duration::from_millis(200);
     loop {
         sleep(STEP).await;
         clock.advance(STEP);
