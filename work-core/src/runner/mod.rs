@@ -247,7 +247,6 @@ impl Runner {
     /// Starts no thread: leases are extended by a task, so that they follow the time of a test that pauses it, and what
     /// happens follows from a seed. A handler that blocks makes leases late then, so this is for simulations alone.
     #[cfg(feature = "testing")]
-    #[doc(hidden)]
     pub const fn simulated(mut self) -> Self {
         self.settings.is_simulated = true;
         self

@@ -31,9 +31,9 @@ impl Fate {
         fate.before = up_to(faults.delayed, dice);
         let hung = up_to(faults.hung, dice);
         if dice.roll(2) == 0 {
-            fate.before += hung
+            fate.before += hung;
         } else {
-            fate.after += hung
+            fate.after += hung;
         }
         fate.is_refused = dice.happens(faults.refused);
         fate.is_lost = dice.happens(faults.lost);

@@ -414,3 +414,21 @@ fn tempdir() -> std::path::PathBuf {
     std::fs::create_dir(&dir).unwrap();
     dir
 }
+
+#[test]
+fn a_lease_of_which_nobody_was_told_may_be_given_again_at_once() {
+    let job = JobId::new();
+    let again = |answer: Option<What>| {
+        let mut tale = Tale::new();
+        tale.accepted(job).leased(job, 1, 1);
+        if let Some(answer) = answer {
+            tale.note(answer);
+        }
+        tale.runs(job, 2, 1).settled(job, 2, End::Completed).kept(job, JobState::Completed);
+        tale.report()
+    };
+    let told = again(None);
+    assert!(told.violations.iter().any(|violation| violation.invariant == Invariant::Overlap), "{told}");
+    let untold = again(Some(What::Unanswered { job, fence: 1 }));
+    assert!(untold.is_clean(), "{untold}");
+}
