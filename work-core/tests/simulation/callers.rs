@@ -4,10 +4,10 @@ use tokio::time::sleep;
 use work_core::store::{BoxFuture, NewJob, Store, StoredSchedule};
 use work_core::testing::Dice;
 use work_core::testing::history::{When, expects};
-use work_core::{CatchUp, Clock, DEFAULT_MAX_ARGS, Job, JobId, Overlap, Schedule, StoreError, Unique};
+use work_core::{CatchUp, Clock, DEFAULT_MAX_ARGS, Job, JobId, Overlap, Queue, Schedule, StoreError, Unique};
 
 use crate::handlers::Work;
-use crate::limited::NARROW;
+use crate::limited::{KEYED, KEYS, NARROW};
 use crate::world::Seen;
 
 /// Asks until there is an answer, as a caller does who wants to be sure.
@@ -42,6 +42,8 @@ fn job(clock: &Clock, dice: &mut Dice) -> NewJob {
     }
     if dice.happens(0.3) {
         job = job.queue(NARROW);
+    } else if dice.happens(0.2) {
+        job = job.queue(Queue::of_key(KEYED, &dice.roll(KEYS).to_string()));
     }
     if dice.happens(0.2) {
         job = job.scheduled_at(clock.now() + Duration::from_millis(dice.roll(5_000)));

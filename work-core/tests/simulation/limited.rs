@@ -13,6 +13,12 @@ pub(crate) const NARROW: &str = "narrow";
 /// How many of its jobs may be leased at once.
 pub(crate) const AT_MOST: u32 = 2;
 
+/// The queues of keys, each of which may have one job leased.
+pub(crate) const KEYED: &str = "keyed";
+
+/// How many keys there are.
+pub(crate) const KEYS: u64 = 3;
+
 /// Looks after each lease how many jobs of the queue with a limit are leased.
 #[derive(Clone)]
 pub(crate) struct Limited {
@@ -22,10 +28,15 @@ pub(crate) struct Limited {
 
 impl Limited {
     fn look(&self) {
-        let filter = JobFilter::all().queue(NARROW).state(JobState::Running);
+        self.look_at(&NARROW.into(), AT_MOST);
+        (0..KEYS).for_each(|key| self.look_at(&Queue::of_key(KEYED, &key.to_string()), 1));
+    }
+
+    fn look_at(&self, queue: &Queue, at_most: u32) {
+        let filter = JobFilter::all().queue(queue.clone()).state(JobState::Running);
         let leased = self.inner.counts(filter).now_or_never().unwrap().unwrap().total();
-        if leased > u64::from(AT_MOST) {
-            self.broken.lock().unwrap().push(format!("{leased} jobs of a queue with a limit of {AT_MOST} are leased"));
+        if leased > u64::from(at_most) {
+            self.broken.lock().unwrap().push(format!("{leased} jobs of {queue} are leased, of at most {at_most}"));
         }
     }
 }

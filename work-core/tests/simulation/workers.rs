@@ -11,7 +11,7 @@ use work_core::testing::history::{RecordedStore, Recorder, What};
 use work_core::{Backoff, Clock, InvalidJob, Queue, RetryPolicy};
 
 use crate::handlers::{Hands, router};
-use crate::limited::{AT_MOST, Limited, NARROW};
+use crate::limited::{AT_MOST, KEYED, Limited, NARROW};
 use crate::world::Seen;
 
 /// How long leases last.
@@ -45,15 +45,14 @@ impl Process {
         let store = seen(store, &recorder, dice, faults);
         let hands = Hands { recorder, store: store.clone() };
         let own = Clock::manual(clock.now());
-        let queues = if dice.happens(0.5) {
-            Queues::strict([Queue::DEFAULT, NARROW.into()])
-        } else {
-            Queues::weighted([(Queue::DEFAULT, 2), (NARROW.into(), 1)])
-        };
+        let each_key = Queue::each_key(KEYED);
+        let names = [Queue::DEFAULT, NARROW.into(), each_key.clone()];
+        let queues =
+            if dice.happens(0.5) { Queues::strict(names) } else { Queues::weighted(names.into_iter().zip([3, 1, 2])) };
         let retry = RetryPolicy::default().backoff(Backoff::constant(Duration::from_millis(500)).jitter(0.5));
         let mut runner = Runner::new(Arc::new(store.clone()), router(hands))
             .simulated()
-            .queues(queues.at_most_everywhere(NARROW, AT_MOST))
+            .queues(queues.at_most_everywhere(NARROW, AT_MOST).at_most_everywhere(each_key, 1))
             .concurrency(usize::try_from(1 + dice.roll(6)).unwrap())
             .lease_for(LEASE)
             .grace(Duration::from_millis(dice.roll(8_000)))

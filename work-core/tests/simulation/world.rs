@@ -98,7 +98,13 @@ impl World {
             }
             2 => {
                 let worker = self.workers.swap_remove(at);
-                self.stopping.push(tokio::spawn(async move { drop(worker.stop().await) }));
+                let broken = self.store.broken.clone();
+                self.stopping.push(tokio::spawn(async move {
+                    let (pid, report) = (worker.pid, worker.stop().await);
+                    if !report.left.is_empty() {
+                        broken.lock().unwrap().push(format!("worker {pid} left {:?}", report.left));
+                    }
+                }));
                 self.start();
             }
             3 => {
