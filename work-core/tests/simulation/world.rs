@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::time::{sleep, timeout};
-use work_core::store::{Inspect, JobFilter, MemoryStore, Order, Store};
+use work_core::store::{Inspect, JobFilter, MemoryStore, Order, Store, StoredJob};
 use work_core::testing::Dice;
 use work_core::testing::faulty::{Faults, FaultyStore};
 use work_core::testing::history::{History, RecordedStore, Recorder, What};
-use work_core::{Clock, JobId, Queue};
+use work_core::{Clock, DEFAULT_MAX_ATTEMPTS, JobId, JobState, Queue, Status};
 
 use crate::callers;
 use crate::limited::{Limited, NARROW};
@@ -177,11 +177,25 @@ impl World {
             }
         }
         let kept = self.store.list(JobFilter::all(), Order::OldestFirst, None, 100_000).await.unwrap().jobs;
+        for job in kept.iter().filter(|job| job.state == JobState::Discarded && !has_a_reason(job)) {
+            self.broken(format!("a dead letter without a reason: {job:?}"));
+        }
         self.recorder.note(What::Listed).unwrap();
         self.recorder.note_since(self.recorder.now(), kept.iter().map(What::stored)).unwrap();
     }
 
     fn broken(&self, what: String) {
         self.store.broken.lock().unwrap().push(what);
+    }
+}
+
+/// A job is given up if its handler said so, if its attempts are used up, or if it has crashed too often.
+fn has_a_reason(job: &StoredJob) -> bool {
+    let parts = &job.job.parts;
+    let used_up = job.attempt >= parts.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS);
+    match job.status {
+        Some(Status::BAD_REQUEST) => true,
+        Some(Status::UNAVAILABLE) => used_up,
+        _ => job.crashes >= 3,
     }
 }
