@@ -16,6 +16,7 @@ pub(super) struct Fate {
     yields: [u64; 2],
     before: Duration,
     after: Duration,
+    is_hung: bool,
     is_refused: bool,
     is_lost: bool,
 }
@@ -30,6 +31,7 @@ impl Fate {
         };
         fate.before = up_to(faults.delayed, dice);
         let hung = up_to(faults.hung, dice);
+        fate.is_hung = !hung.is_zero();
         if dice.roll(2) == 0 {
             fate.before += hung;
         } else {
@@ -40,8 +42,9 @@ impl Fate {
         fate
     }
 
+    /// True if it excuses what a worker does again. To wait a little is none.
     const fn is_a_fault(&self) -> bool {
-        self.is_refused || self.is_lost || !self.before.is_zero() || !self.after.is_zero()
+        self.is_refused || self.is_lost || self.is_hung
     }
 
     pub(super) const fn is_lost(&self) -> bool {

@@ -78,9 +78,10 @@ impl<S> FaultyStore<S> {
         Self::with(store, seed, faults, None)
     }
 
-    /// As [`new`](Self::new), and each fault of a call is written down as a stall of the recorder's process: what a worker did
-    /// again because of one is explained then. The [`RecordedStore`](crate::testing::history::RecordedStore) that writes down
-    /// the calls themselves belongs inside, where they are done.
+    /// As [`new`](Self::new), and each call that fails, hangs or loses its answer is written down as a stall of the recorder's
+    /// process: what a worker did again because of one is explained then. To be late is no excuse. The
+    /// [`RecordedStore`](crate::testing::history::RecordedStore) that writes down the calls themselves belongs inside, where they
+    /// are done.
     #[must_use]
     pub fn recorded(store: S, seed: u64, faults: Faults, recorder: Recorder) -> Self {
         Self::with(store, seed, faults, Some(recorder))
