@@ -84,6 +84,19 @@ fn insert_and_lease(store: &MemoryStore) -> Leased {
     store.lease(want).now_or_never().expect("at once").expect("leased")
 }
 
+/// Does now and then what the thread that keeps leases does: some are extended, some are not, some are overdue.
+async fn keep(board: Arc<Board>) {
+    for _ in 0..thread_rng().gen_range(0..3) {
+        yield_now().await;
+        let (tried, asked) = (board.held(), tokio::time::Instant::now());
+        match thread_rng().gen_range(0..3) {
+            0 => board.stop(&tried[..tried.len() / 2]),
+            1 => board.stop_overdue(Duration::from_secs(7_200)),
+            _ => board.extended(&tried, &tried[tried.len() / 2..], asked),
+        }
+    }
+}
+
 fn run() {
     let inner = MemoryStore::new();
     let leased = insert_and_lease(&inner);
@@ -97,11 +110,13 @@ fn run() {
         let items: Vec<Item> = leased.jobs.into_iter().map(|lease| Item::new(lease, 1_024, None)).collect();
         board.hold(items.iter().map(Item::held), tokio::time::Instant::now());
         pool.submit_all(|()| items);
+        let keeper = spawn(keep(board.clone()));
         for _ in 0..thread_rng().gen_range(0..10) {
             yield_now().await;
         }
         point();
         wind_down::run(&board, &pool, &hurry).await;
+        keeper.await.expect("what keeps leases");
         board.closed.cancel();
         settler.await.expect("the loop that settles");
         board
