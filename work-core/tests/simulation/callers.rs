@@ -43,7 +43,7 @@ fn job(clock: &Clock, dice: &mut Dice) -> NewJob {
     if dice.happens(0.3) {
         job = job.queue(NARROW);
     } else if dice.happens(0.2) {
-        job = job.queue(Queue::of_key(KEYED, &dice.roll(KEYS).to_string()));
+        job = job.queue(Queue::of_key(KEYED, dice.roll(KEYS)));
     }
     if dice.happens(0.2) {
         job = job.scheduled_at(clock.now() + Duration::from_millis(dice.roll(5_000)));

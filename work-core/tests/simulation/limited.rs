@@ -29,7 +29,7 @@ pub(crate) struct Limited {
 impl Limited {
     fn look(&self) {
         self.look_at(&NARROW.into(), AT_MOST);
-        (0..KEYS).for_each(|key| self.look_at(&Queue::of_key(KEYED, &key.to_string()), 1));
+        (0..KEYS).for_each(|key| self.look_at(&Queue::of_key(KEYED, key), 1));
     }
 
     fn look_at(&self, queue: &Queue, at_most: u32) {

@@ -131,7 +131,10 @@ fn commits() {
                 let (number, bad) = (caller * 10 + n, thread_rng().gen_ratio(1, 5));
                 let rows = if thread_rng().gen_ratio(1, 5) { 30_000 } else { 1 };
                 point();
-                assert!(sender.send(Put { number, rows, bad, disk: disk.clone(), reply }).await.is_ok(), "the thread went away");
+                assert!(
+                    sender.send(Put { number, rows, bad, disk: disk.clone(), reply }).await.is_ok(),
+                    "the thread went away"
+                );
                 if caller == 2 && thread_rng().gen_bool(0.5) {
                     continue;
                 }
@@ -149,7 +152,11 @@ fn commits() {
     writer.join().expect("it ends with the last sender");
     let mut answered = disk.answered.lock().unwrap().clone();
     answered.sort_unstable();
-    assert_eq!(answered, [0, 1, 10, 11, 20, 21], "each that was handed over is answered, also who does not wait for it");
+    assert_eq!(
+        answered,
+        [0, 1, 10, 11, 20, 21],
+        "each that was handed over is answered, also who does not wait for it"
+    );
 }
 
 /// One who waits for jobs, of this process or of another one, as a runner does: it registers, looks, and then waits.
