@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::ser::Error;
 
+use crate::finite::first_infinite;
 use crate::{Job, Kind};
 
 /// Arguments that know the kind of job they belong to.
@@ -43,7 +45,7 @@ pub trait JobArgs: Serialize + DeserializeOwned + Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArgsError {
-    /// The value has no JSON form, for example a map with keys that are no strings.
+    /// The value has no JSON form, for example a map with keys that are no strings, or a number that is infinite.
     #[error("args of type {type_name} have no JSON form: {source}")]
     Encode {
         /// The Rust type.
@@ -95,7 +97,7 @@ pub(crate) trait ErasedArgs: Any + Send + Sync {
 
 impl<T: Serialize + Send + Sync + 'static> ErasedArgs for T {
     fn to_json(&self) -> Result<Vec<u8>, ArgsError> {
-        serde_json::to_vec(self).map_err(|source| ArgsError::Encode { type_name: std::any::type_name::<T>(), source })
+        encode(self)
     }
 }
 
@@ -147,8 +149,37 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// As JSON, and so that what is read back is what was given: a number that is infinite or none would become `null`.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, ArgsError> {
+    let failed = |source| ArgsError::Encode { type_name: std::any::type_name::<T>(), source };
+    let json = serde_json::to_vec(value).map_err(failed)?;
+    if has_null(&json)
+        && let Some(number) = first_infinite(value)
+    {
+        let why = format!("{number} would be read back as null; use a finite number, or None");
+        return Err(failed(serde_json::Error::custom(why)));
+    }
+    Ok(json)
+}
+
+fn has_null(json: &[u8]) -> bool {
+    json.windows(4).any(|bytes| bytes == b"null")
+}
+
 fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, ArgsError> {
-    serde_json::from_slice(json).map_err(|source| ArgsError::Decode { type_name: std::any::type_name::<T>(), source })
+    serde_json::from_slice(json)
+        .map_err(|source| ArgsError::Decode { type_name: std::any::type_name::<T>(), source: briefly(source) })
+}
+
+/// What serde says may repeat a whole text that it did not expect: its beginning is enough, and the place at its end.
+fn briefly(error: serde_json::Error) -> serde_json::Error {
+    const KEPT: usize = 120;
+    let text = error.to_string();
+    if text.len() <= 2 * KEPT {
+        return error;
+    }
+    let (first, last) = (text.floor_char_boundary(KEPT), text.ceil_char_boundary(text.len() - KEPT));
+    serde_json::Error::custom(format!("{}…{}", &text[..first], &text[last..]))
 }
 
 /// How many bytes of JSON the arguments of a stored job may have by default: 1 MiB.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::args::ArgsError;
 use crate::compose::{MAX_RESERVED, RESERVED};
+use crate::cut::cut;
 use crate::name::InvalidName;
 use crate::{JobId, Kind, QueueFull, Status};
 
@@ -56,7 +57,7 @@ pub enum InvalidJob {
     /// The value of a header is too long.
     #[error("header {name:?} has {size} bytes; at most {limit} are accepted: pass the address of what is larger")]
     HeaderTooLong {
-        /// The name that was given.
+        /// The name that was given, at most 80 characters of it.
         name: String,
         /// Bytes given.
         size: usize,
@@ -80,7 +81,7 @@ impl InvalidJob {
         let why = if name.is_empty() || name.len() > 128 {
             "names have 1 to 128 bytes"
         } else if size > limit {
-            return Err(Self::HeaderTooLong { name: name.to_owned(), size, limit });
+            return Err(Self::HeaderTooLong { name: cut(name), size, limit });
         } else if reserved {
             // JSON that we made or a handler returned: it may have line breaks.
             if !value.contains('\0') {
@@ -92,7 +93,7 @@ impl InvalidJob {
         } else {
             return Ok(());
         };
-        Err(Self::Header { name: name.chars().take(80).collect(), why })
+        Err(Self::Header { name: cut(name), why })
     }
 }
 
@@ -105,15 +106,27 @@ pub enum PerformError {
     UnknownKind {
         /// The kind that was given.
         kind: Kind,
-        /// The kinds that the router has, in order.
+        /// The kinds that the router has, in order; the first ones, if there are many.
         known: String,
     },
     /// The job itself is wrong. Nothing was stored.
     #[error(transparent)]
     Invalid(#[from] InvalidJob),
+    /// One of several jobs is wrong, or has no handler. None of them was stored.
+    #[error("job {index} of the batch, from 0: {error}")]
+    InBatch {
+        /// Which of them, from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        error: Box<Self>,
+    },
     /// The worker was stopped. Nothing was stored.
     #[error("the worker has stopped and accepts no more jobs")]
     Stopped,
+    /// It was called outside of a runtime, and has to spawn a task. Nothing was accepted.
+    #[error("there is no tokio runtime here; use `perform` within a task, or enter a runtime first")]
+    NoRuntime,
     /// The worker's capacity is used up; the job comes back.
     #[error("the worker is full: {capacity} jobs are waiting or running")]
     Full {
@@ -135,6 +148,16 @@ impl From<StoreError> for PerformError {
         match error.queue_full() {
             Some(full) => Self::QueueFull(full.clone()),
             None => Self::Store(error),
+        }
+    }
+}
+
+impl PerformError {
+    /// It is this job of a batch that is wrong, if it is a job.
+    pub(crate) fn in_batch(self, index: usize) -> Self {
+        match self {
+            Self::UnknownKind { .. } | Self::Invalid(_) => Self::InBatch { index, error: Box::new(self) },
+            other => other,
         }
     }
 }

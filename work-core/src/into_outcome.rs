@@ -1,6 +1,5 @@
 use serde::Serialize;
 
-use crate::args::ArgsError;
 use crate::{BoxError, Outcome, Status};
 
 /// What a handler may return.
@@ -53,9 +52,9 @@ pub struct Json<T>(pub T);
 
 impl<T: Serialize> IntoOutcome for Json<T> {
     fn into_outcome(self) -> Outcome {
-        match serde_json::to_vec(&self.0) {
+        match crate::args::encode(&self.0) {
             Ok(json) => Outcome::done().with_output(json),
-            Err(source) => Outcome::from_error(ArgsError::Encode { type_name: std::any::type_name::<T>(), source }),
+            Err(error) => Outcome::from_error(error),
         }
     }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::args::{ArgsError, Payload};
 use crate::compose::{ON_ERROR, Packed};
+use crate::cut::cut;
 use crate::error::{InvalidJob, MAX_HEADERS};
 use crate::store::{NewJob, Seal};
 use crate::{Context, Kind, Queue, Unique};
@@ -50,11 +51,18 @@ impl From<Uuid> for JobId {
     }
 }
 
-impl std::str::FromStr for JobId {
-    type Err = uuid::Error;
+/// A text that is the id of no job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is no id of a job; use a UUID, such as 01990000-0000-7000-8000-000000000000")]
+pub struct InvalidJobId {
+    given: String,
+}
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+impl std::str::FromStr for JobId {
+    type Err = InvalidJobId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidJobId> {
+        text.parse().map(Self).map_err(|_| InvalidJobId { given: cut(text) })
     }
 }
 

@@ -7,12 +7,14 @@ mod clock;
 mod compose;
 mod concurrent;
 mod context;
+mod cut;
 mod derived_id;
 #[cfg(feature = "encryption")]
 pub mod encryption;
 mod error;
 mod execution;
 mod extract;
+mod finite;
 mod handle;
 pub mod handler;
 mod id;
@@ -55,7 +57,7 @@ pub use handle::{Accepted, JobHandle};
 #[doc(inline)]
 pub use handler::Handler;
 pub use into_outcome::{IntoOutcome, Json};
-pub use job::{Job, JobId, MAX_ATTEMPTS, MAX_PRIORITY, MAX_TAGS, Parts};
+pub use job::{InvalidJobId, Job, JobId, MAX_ATTEMPTS, MAX_PRIORITY, MAX_TAGS, Parts};
 pub use name::{InvalidName, Kind, MAX_NAME, Queue};
 pub use outcome::{Directive, Outcome, UnknownKind, panic_text, status_of, status_of_result};
 pub use queue_full::QueueFull;
@@ -71,8 +73,8 @@ pub use store::Store;
 pub use timings::JobTimings;
 pub use unique::{MAX_UNIQUE_KEY, OnConflict, Unique, UniqueScope};
 pub use worker::{
-    LocalCounts, LocalWorker, LocalWorkerBuilder, OverflowCounts, OverflowWorker, OverflowWorkerBuilder, QueueWorker,
-    QueueWorkerBuilder, Recurring, Rescued, Stopped, Worker,
+    LocalCounts, LocalWorker, LocalWorkerBuilder, MAX_BATCH, OverflowCounts, OverflowWorker, OverflowWorkerBuilder,
+    QueueWorker, QueueWorkerBuilder, Recurring, Rescued, Stopped, Worker,
 };
 
 /// Makes a function a job, see `work_macros`.

@@ -27,8 +27,7 @@ pub(crate) fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
     } else {
         return Ok(());
     };
-    let shown: String = name.chars().take(80).collect();
-    Err(InvalidName { what, given: format!("{shown:?}"), why })
+    Err(InvalidName { what, given: format!("{:?}", crate::cut::cut(name)), why })
 }
 
 fn is_allowed(c: char) -> bool {

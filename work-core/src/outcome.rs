@@ -48,9 +48,9 @@ struct Detail {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Directive {
-    /// Try again, but not before this long from now; it counts as an attempt.
+    /// Try again, but not before this long from now, ten years at most; it counts as an attempt.
     RetryAfter(Duration),
-    /// Run again in so long; the attempt is given back.
+    /// Run again in so long, ten years at most; the attempt is given back.
     Snooze(Duration),
     /// Do not try again: a dead letter.
     Discard,

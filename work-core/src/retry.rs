@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::clock::later;
 use crate::outcome::Directive;
 use crate::store::{NewJob, Settlement};
+use crate::worker::MAX_AHEAD;
 use crate::{Outcome, Status};
 
 /// Decides what becomes of a job after an attempt: a pure function of the outcome and the number of the attempt.
@@ -69,8 +70,8 @@ impl RetryPolicy {
     pub fn decide(&self, outcome: &Outcome, attempt: u32, max_attempts: u32, now: DateTime<Utc>) -> Settlement {
         let again = |at| if attempt < max_attempts { Settlement::Retry { at } } else { Settlement::Discard };
         match outcome.directive() {
-            Some(Directive::Snooze(after)) => return Settlement::Snooze { at: later(now, after) },
-            Some(Directive::RetryAfter(after)) => return again(later(now, after)),
+            Some(Directive::Snooze(after)) => return Settlement::Snooze { at: later(now, after.min(MAX_AHEAD)) },
+            Some(Directive::RetryAfter(after)) => return again(later(now, after.min(MAX_AHEAD))),
             Some(Directive::Discard) => return Settlement::Discard,
             Some(Directive::Cancel) => return Settlement::Cancel,
             None => {}

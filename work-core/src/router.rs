@@ -186,6 +186,20 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     }
 }
 
+/// The names, as many as a message has room for.
+fn listed(kinds: &[Kind]) -> String {
+    const ROOM: usize = 200;
+    let mut text = String::new();
+    for (at, kind) in kinds.iter().enumerate() {
+        if text.len() + kind.as_str().len() > ROOM {
+            return format!("{text} and {} more", kinds.len() - at);
+        }
+        text.push_str(if at == 0 { "" } else { ", " });
+        text.push_str(kind.as_str());
+    }
+    if text.is_empty() { "no kind at all".to_owned() } else { text }
+}
+
 fn sorted<'k>(kinds: impl Iterator<Item = &'k Kind>) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = kinds.cloned().collect();
     kinds.sort();
@@ -201,8 +215,7 @@ impl Routes {
         kind.validate().map_err(crate::InvalidJob::from)?;
         let later = self.later();
         let kinds = sorted(self.routes.keys().chain(later.keys()));
-        let known: Vec<&str> = kinds.iter().map(Kind::as_str).collect();
-        Err(PerformError::UnknownKind { kind: kind.clone(), known: known.join(", ") })
+        Err(PerformError::UnknownKind { kind: kind.clone(), known: listed(&kinds) })
     }
 
     pub(crate) fn call(&self, job: Job) -> RouterFuture {

@@ -173,6 +173,7 @@ const fn reason(error: &PerformError) -> &'static str {
     match error {
         PerformError::UnknownKind { .. } => "unknown_kind",
         PerformError::Invalid(_) => "invalid",
+        PerformError::InBatch { error, .. } => reason(error),
         PerformError::Stopped => "stopped",
         PerformError::Full { .. } => "full",
         PerformError::QueueFull(_) => "queue_full",

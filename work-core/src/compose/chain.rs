@@ -1,4 +1,4 @@
-use super::{CHAIN, ON_ERROR, Packed};
+use super::{CHAIN, ON_ERROR, Packed, once_each};
 use crate::{Accepted, DEFAULT_MAX_ARGS, InvalidJob, Job, JobHandle, JobId, Outcome, WaitError};
 
 /// Jobs that run one after the other: each exists only once the one before it is completed, and gets its output as
@@ -46,7 +46,7 @@ impl Chain {
     /// [`InvalidJob`] if there are fewer than two, or more than [`MAX_CHAIN`].
     pub fn of(jobs: impl IntoIterator<Item = Job>) -> Result<Self, InvalidJob> {
         let chain = Self { jobs: jobs.into_iter().collect() };
-        chain.check_length()?;
+        chain.check()?;
         Ok(chain)
     }
 
@@ -69,17 +69,17 @@ impl Chain {
         &self.jobs
     }
 
-    fn check_length(&self) -> Result<(), InvalidJob> {
+    fn check(&self) -> Result<(), InvalidJob> {
         let given = self.jobs.len();
-        if (2..=MAX_CHAIN).contains(&given) {
-            return Ok(());
+        if !(2..=MAX_CHAIN).contains(&given) {
+            return Err(InvalidJob::out_of_range("chain", format!("of {given} jobs"), "2 to 1000 jobs"));
         }
-        Err(InvalidJob::out_of_range("chain", format!("of {given} jobs"), "2 to 1000 jobs"))
+        once_each("chain", self.jobs.iter().map(Job::id))
     }
 
     /// The first job, with the others inside, and who they all are.
     pub(crate) fn pack(self) -> Result<(Job, Vec<JobId>), InvalidJob> {
-        self.check_length()?;
+        self.check()?;
         let ids = self.jobs.iter().map(Job::id).collect();
         let mut jobs = self.jobs.into_iter();
         let Some(first) = jobs.next() else { return Err(InvalidJob::out_of_range("chain", "of 0 jobs", "2 to 1000")) };

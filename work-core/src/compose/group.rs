@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{GROUP, GROUP_END, Packed};
+use super::{GROUP, GROUP_END, Packed, once_each};
 use crate::store::{Inspect, NewJob};
 use crate::{
     Classified, Classify, FromJob, InvalidJob, Job, JobHandle, JobId, JobState, Outcome, OutputError, StoreError,
@@ -108,8 +108,10 @@ impl Group {
         }
         let key = |job: &Job| job.parts().unique.as_ref().map(|unique| unique.key().to_owned());
         if let Some(key) = self.jobs.iter().find_map(key) {
-            return Err(InvalidJob::out_of_range("unique key", format!("{key:?} of a job of a group"), "none"));
+            let given = format!("{:?} of a job of a group", crate::cut::cut(&key));
+            return Err(InvalidJob::out_of_range("unique key", given, "none"));
         }
+        once_each("group", self.all().map(Job::id))?;
         let id = self.id.to_string();
         Ok((self.jobs.into_iter().map(|job| job.header(GROUP, id.clone())).collect(), self.callback))
     }

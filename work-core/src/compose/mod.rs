@@ -1,6 +1,10 @@
 //! Jobs that belong together: chains, groups, and what is performed when a job fails for good. What is still to come travels in
 //! headers of the job, so that any store keeps it and any process goes on with it.
 
+use std::collections::HashSet;
+
+use crate::{InvalidJob, JobId};
+
 mod chain;
 mod failed;
 mod follow;
@@ -19,6 +23,18 @@ pub(crate) use group::Plan;
 pub use group::{GROUP_KIND, Group, GroupHandle, GroupStatus, MAX_GROUP};
 pub(crate) use packed::Packed;
 pub use previous::PreviousOutput;
+
+/// That no job of a chain or a group is in it twice: the second one would be taken for a repetition of the first, and never run.
+fn once_each(what: &'static str, ids: impl Iterator<Item = JobId>) -> Result<(), InvalidJob> {
+    let mut seen = HashSet::new();
+    for id in ids {
+        if !seen.insert(id) {
+            let given = format!("with job {id} twice");
+            return Err(InvalidJob::out_of_range(what, given, "jobs with ids of their own"));
+        }
+    }
+    Ok(())
+}
 
 /// How names of headers begin that this library keeps for itself. Their values may be longer than those of others.
 pub(crate) const RESERVED: &str = "work.";

@@ -53,6 +53,9 @@ pub(crate) use gate::{Gate, Others};
 pub use queues::{InvalidQueues, Queues};
 pub use ramp::Ramp;
 
+/// The longest lease.
+const MAX_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The largest step of aging.
 const MAX_AGING: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -178,8 +181,8 @@ impl Runner {
         self
     }
 
-    /// How long a lease lasts without being extended: how soon others take over when this process dies. At least
-    /// 100 ms; by default 30 s. It is extended every third of that, from a thread that no handler can block.
+    /// How long a lease lasts without being extended: how soon others take over when this process dies. 100 ms to a
+    /// day; by default 30 s. It is extended every third of that, from a thread that no handler can block.
     pub const fn lease_for(mut self, time: Duration) -> Self {
         self.settings.lease_for = time;
         self
@@ -293,9 +296,9 @@ impl Runner {
     pub fn validate(&self) -> Result<(), InvalidJob> {
         let settings = &self.settings;
         check_range("concurrency", settings.concurrency)?;
-        if settings.lease_for < Duration::from_millis(100) {
+        if !(Duration::from_millis(100)..=MAX_LEASE).contains(&settings.lease_for) {
             let given = format!("{:?}", settings.lease_for);
-            return Err(InvalidJob::out_of_range("lease_for", given, "at least 100 ms"));
+            return Err(InvalidJob::out_of_range("lease_for", given, "at least 100 ms, at most a day"));
         }
         if settings.max_output > MAX_RESERVED {
             return Err(InvalidJob::out_of_range("max_output", settings.max_output, "at most 16777216 bytes"));

@@ -5,6 +5,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SubsecRoun
 use super::field::{DAY, Field, HOUR, MINUTE, MONTH, SECOND, WEEKDAY};
 use super::zone::{Shown, Zone};
 use super::{InvalidSchedule, MAX_CRON_TEXT};
+use crate::cut::cut;
 
 /// A cron expression in a time zone.
 ///
@@ -37,12 +38,12 @@ impl Cron {
         let zone = Zone::parse(zone)?;
         let trimmed = expression.trim_matches(BLANKS);
         if trimmed.starts_with("TZ=") || trimmed.starts_with("CRON_TZ=") {
-            return Err(InvalidSchedule::ZoneInText { expression: expression.to_owned() });
+            return Err(InvalidSchedule::ZoneInText { expression: cut(expression) });
         }
         let cron = Self::from_fields(if trimmed.starts_with('@') { shorthand(trimmed)? } else { expression }, zone)?;
         let whole_calendar = NaiveDate::from_ymd_opt(2000, 1, 1);
         if whole_calendar.and_then(|start| cron.next_day(start)).is_none() {
-            return Err(InvalidSchedule::NeverDue { expression: expression.to_owned() });
+            return Err(InvalidSchedule::NeverDue { expression: cut(expression) });
         }
         Ok(cron)
     }
@@ -54,7 +55,7 @@ impl Cron {
             ref rest => ((0, "0"), rest),
         };
         let &[minute, hour, day, month, weekday] = rest else {
-            return Err(InvalidSchedule::FieldCount { expression: expression.to_owned(), found: fields.len() });
+            return Err(InvalidSchedule::FieldCount { expression: cut(expression), found: fields.len() });
         };
         let second = SECOND.parse(second.1, second.0)?;
         let minute = MINUTE.parse(minute.1, minute.0)?;
@@ -214,7 +215,7 @@ fn shorthand(given: &str) -> Result<&'static str, InvalidSchedule> {
         "@weekly" => "0 0 * * 0",
         "@daily" | "@midnight" => "0 0 * * *",
         "@hourly" => "0 * * * *",
-        _ => return Err(InvalidSchedule::Shorthand { given: given.to_owned() }),
+        _ => return Err(InvalidSchedule::Shorthand { given: cut(given) }),
     })
 }
 

@@ -41,7 +41,7 @@ pub enum InvalidSchedule {
          or 6 (a second before them), such as \"30 2 * * MON-FRI\", or a shorthand such as @daily"
     )]
     FieldCount {
-        /// The expression.
+        /// The expression, up to 80 characters of it.
         expression: String,
         /// How many fields it has.
         found: usize,
@@ -52,13 +52,13 @@ pub enum InvalidSchedule {
          or Schedule::every for intervals"
     )]
     Shorthand {
-        /// The expression.
+        /// The expression, up to 80 characters of it.
         given: String,
     },
     /// A time zone in front of the expression, as some crontabs have it.
     #[error("the cron expression {expression:?} names a time zone; give it as the second argument instead")]
     ZoneInText {
-        /// The expression.
+        /// The expression, up to 80 characters of it.
         expression: String,
     },
     /// A field that could not be read.
@@ -66,7 +66,7 @@ pub enum InvalidSchedule {
     Field {
         /// The field's name, such as `"day of month"`.
         field: &'static str,
-        /// The part of the field that is wrong: all of it, or one item of its list.
+        /// The part of the field that is wrong, up to 80 characters of it: all of it, or one item of its list.
         text: String,
         /// Where that part starts in the expression, in bytes.
         position: usize,
@@ -78,7 +78,7 @@ pub enum InvalidSchedule {
     /// A cron expression for days that no year has, such as 30 February.
     #[error("the cron expression {expression:?} is never due; use a day of month that one of its months has")]
     NeverDue {
-        /// The expression.
+        /// The expression, up to 80 characters of it.
         expression: String,
     },
     /// A time zone that is not known.

@@ -90,7 +90,13 @@ impl Kind {
     }
 
     fn error(&self, part: &str, position: usize, fault: FieldFault) -> InvalidSchedule {
-        InvalidSchedule::Field { field: self.name, text: part.to_owned(), position, fault, accepted: self.accepted }
+        InvalidSchedule::Field {
+            field: self.name,
+            text: crate::cut::cut(part),
+            position,
+            fault,
+            accepted: self.accepted,
+        }
     }
 
     /// How many values there are.

@@ -72,6 +72,6 @@ impl FromStr for CatchUp {
 
 impl UnknownPolicy {
     pub(super) fn of(what: &'static str, given: &str, accepted: &'static str) -> Self {
-        Self { what, given: given.chars().take(80).collect(), accepted }
+        Self { what, given: crate::cut::cut(given), accepted }
     }
 }

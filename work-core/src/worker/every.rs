@@ -94,6 +94,7 @@ impl Recurring {
 /// A first run that is due now is accepted before this returns, so that a job that is refused is refused here.
 pub(super) async fn every<W: Recurs>(worker: &W, job: Job, schedule: Schedule) -> Result<Recurring, PerformError> {
     worker.accepts(&job)?;
+    super::check_runtime()?;
     let mut runs = Runs::new(worker, job, &schedule);
     let Some(interval) = schedule.interval() else {
         return Ok(Recurring::spawn(worker, async move |recurring| {

@@ -14,10 +14,10 @@ pub use every::Recurring;
 pub(crate) use local::Delayed;
 pub use local::{LocalCounts, LocalWorker, LocalWorkerBuilder, Rescued};
 pub use overflow::{OverflowCounts, OverflowWorker, OverflowWorkerBuilder};
-pub use queue::{QueueWorker, QueueWorkerBuilder};
+pub use queue::{MAX_BATCH, QueueWorker, QueueWorkerBuilder};
 pub(crate) use receive::log_refused;
 
-use crate::{Chain, ChainHandle, InvalidJob, Job, JobHandle, JobId, Kind, PerformError, Schedule, Source};
+use crate::{Chain, ChainHandle, Clock, InvalidJob, Job, JobHandle, JobId, Kind, PerformError, Schedule, Source};
 
 /// The verbs: perform a job now, at, in, every, or for each thing received.
 ///
@@ -144,7 +144,8 @@ pub(crate) fn check_interval(option: &'static str, given: Duration) -> Result<()
 
 /// Slot n is at start + n × interval, however late the one before was.
 pub(crate) fn ticks(start: Instant, interval: Duration) -> Interval {
-    let mut ticks = tokio::time::interval_at(start + interval, interval);
+    let mut ticks =
+        tokio::time::interval_at(start.checked_add(interval).unwrap_or_else(|| start + MAX_AHEAD), interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
 }
@@ -155,7 +156,24 @@ pub(crate) const MAX_AHEAD: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 
 /// Where `delay` from now leads.
 pub(crate) fn check_delay(delay: Duration) -> Result<(), PerformError> {
     if delay > MAX_AHEAD {
-        return Err(crate::InvalidJob::out_of_range("delay", format!("{delay:?}"), "at most ten years").into());
+        return Err(InvalidJob::out_of_range("delay", format!("{delay:?}"), "at most ten years").into());
     }
     Ok(())
+}
+
+/// What spawns needs a runtime, and would panic without one.
+pub(crate) fn check_runtime() -> Result<(), PerformError> {
+    // Most callers are tasks, and to ask for their id costs next to nothing.
+    let inside = tokio::task::try_id().is_some() || tokio::runtime::Handle::try_current().is_ok();
+    if inside { Ok(()) } else { Err(PerformError::NoRuntime) }
+}
+
+/// When a job says itself that it is due.
+pub(crate) fn check_due(job: &Job, clock: &Clock) -> Result<(), PerformError> {
+    match job.parts().scheduled_at {
+        Some(at) if (at - clock.now()).to_std().is_ok_and(|ahead| ahead > MAX_AHEAD) => {
+            Err(InvalidJob::out_of_range("scheduled_at", at, "at most ten years from now").into())
+        }
+        _ => Ok(()),
+    }
 }

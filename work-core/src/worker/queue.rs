@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::receive::{self, Accept};
-use super::{Recurring, Stopped, Worker, check_delay, every};
+use super::{Recurring, Stopped, Worker, check_delay, check_due, every};
 use crate::clock::later;
 use crate::compose::Plan;
 use crate::error::WaitError;
@@ -24,6 +24,9 @@ use crate::{
     Backoff, Clock, DEFAULT_MAX_ARGS, Directive, Group, GroupHandle, GroupStatus, InvalidJob, Job, JobHandle, JobId,
     JobState, Kind, Outcome, OutputError, PerformError, RetryPolicy, RouteError, Router, Schedule, Status, StoreError,
 };
+
+/// How many jobs [`QueueWorker::perform_many`] takes at once.
+pub const MAX_BATCH: usize = 100_000;
 
 /// Performs jobs that a store keeps: what is accepted survives this process. Cheap to clone.
 ///
@@ -244,7 +247,8 @@ impl QueueWorker {
     ///
     /// # Errors
     ///
-    /// As [`perform`](Worker::perform); the first job that is refused names itself.
+    /// As [`perform`](Worker::perform): [`PerformError::InBatch`] says which job it is that is refused. And for more than
+    /// [`MAX_BATCH`] jobs.
     ///
     /// # Cancel safety
     ///
@@ -253,7 +257,14 @@ impl QueueWorker {
         &self,
         jobs: impl IntoIterator<Item = Job> + Send,
     ) -> Result<Vec<JobHandle>, PerformError> {
-        let stored = jobs.into_iter().map(|job| self.check(job)).collect::<Result<Vec<_>, _>>()?;
+        let mut stored = Vec::new();
+        for (index, job) in jobs.into_iter().enumerate() {
+            if index == MAX_BATCH {
+                let given = format!("of more than {MAX_BATCH} jobs");
+                return Err(InvalidJob::out_of_range("batch", given, "at most 100000 jobs at once").into());
+            }
+            stored.push(self.check(job).map_err(|error| error.in_batch(index))?);
+        }
         let inserted = self.shared.store.insert(stored).await?;
         Ok(inserted.into_iter().map(|inserted| self.handle(inserted)).collect())
     }
@@ -470,6 +481,7 @@ impl Worker for QueueWorker {
             return Err(PerformError::Stopped);
         }
         self.shared.routes.check_kind(job.kind())?;
+        check_due(job, &self.shared.clock)?;
         Ok(job.validate()?)
     }
 

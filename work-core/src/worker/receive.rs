@@ -22,6 +22,7 @@ const AT_ONCE: usize = 256;
 /// Takes items only while there is room for them, and accepts all that it took, also when it is stopped.
 pub(super) fn receive<W: Accept, T: Source>(worker: &W, kind: Kind, source: T) -> Result<Recurring, PerformError> {
     worker.accepts(&Job::new(kind.clone(), ()))?;
+    super::check_runtime()?;
     let accept = worker.clone();
     Ok(Recurring::spawn(worker, async move |recurring| {
         let stop = recurring.stop();

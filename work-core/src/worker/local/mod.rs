@@ -26,7 +26,7 @@ use self::engine::Engine;
 use self::entry::Entry;
 use self::timers::Timers;
 use super::receive::{self, Accept};
-use super::{Recurring, Stopped, Worker, check_delay, every};
+use super::{Recurring, Stopped, Worker, check_delay, check_due, check_runtime, every};
 use crate::clock::later;
 use crate::pool::Pool;
 use crate::source::{Receipt, Source};
@@ -293,6 +293,8 @@ impl Worker for LocalWorker {
             return Err(PerformError::Stopped);
         }
         self.engine().routes.check_kind(job.kind())?;
+        check_due(job, &self.engine().clock)?;
+        check_runtime()?;
         Ok(job.validate()?)
     }
 
