@@ -3,8 +3,17 @@
 /// How many characters of a text a message shows, when they are escaped.
 const SHOWN: usize = 80;
 
-/// The beginning of a text that is no longer than that when it is escaped, with a mark if it is not all.
-pub(crate) fn cut(text: &str) -> String {
+/// The beginning of a text that was given, for a message that names it: at most 80 characters when it is escaped, with a mark if
+/// it is not all. For authors of stores.
+///
+/// ```
+/// use work_core::store::cut;
+///
+/// assert_eq!(format!("{:?}", cut("a b")), "\"a b\"");
+/// assert_eq!(cut(&"\u{1b}".repeat(1_000)).chars().count(), 14);
+/// ```
+#[must_use]
+pub fn cut(text: &str) -> String {
     let mut shown = 0;
     let fits = |c: &char| {
         shown += c.escape_debug().count();

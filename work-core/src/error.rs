@@ -38,9 +38,11 @@ pub enum InvalidJob {
         accepted: &'static str,
     },
     /// Its unique key.
-    #[error("unique key is empty, too long or has U+0000: {why}; use 1 to 512 bytes")]
+    #[error("invalid unique key {given:?}: {why}; use 1 to 512 bytes, none of them zero")]
     UniqueKey {
-        /// Which of these.
+        /// The key, at most 80 characters of it.
+        given: String,
+        /// What is wrong with it.
         why: String,
     },
     /// The queues of a runner.
@@ -71,8 +73,8 @@ impl InvalidJob {
         Self::OutOfRange { option, given: given.to_string(), accepted }
     }
 
-    pub(crate) fn key(why: String) -> Self {
-        Self::UniqueKey { why }
+    pub(crate) fn key(given: &str, why: impl Into<String>) -> Self {
+        Self::UniqueKey { given: cut(given), why: why.into() }
     }
 
     pub(crate) fn check_header(name: &str, value: &str) -> Result<(), Self> {

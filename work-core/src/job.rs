@@ -439,7 +439,7 @@ mod tests {
             (Job::new("k", ()).header("a", "b\nc"), "header"),
             (Job::new("k", ()).header("a", "x".repeat(4097)), "header \"a\" has 4097 bytes; at most 4096 are accepted"),
             ((0..65).fold(Job::new("k", ()), |job, n| job.header(n.to_string(), "")), "headers of 65 names"),
-            (Job::new("k", ()).unique(Unique::new("")), "unique key is empty"),
+            (Job::new("k", ()).unique(Unique::new("")), "invalid unique key \"\": it is empty"),
             (Job::new("", ()), "kind name"),
             (Job::new("k", ()).tag("a b"), "invalid tag name"),
             ((0..17).fold(Job::new("k", ()), |job, n| job.tag(n.to_string())), "tags of 17 names"),

@@ -143,11 +143,11 @@ impl Unique {
             return Err(InvalidJob::out_of_range("unique scope", given, "WhileActive"));
         }
         if self.key.is_empty() {
-            Err(InvalidJob::key("it is empty".into()))
+            Err(InvalidJob::key("", "it is empty"))
         } else if self.key.len() > MAX_UNIQUE_KEY {
-            Err(InvalidJob::key(format!("it has {} bytes", self.key.len())))
+            Err(InvalidJob::key(&self.key, format!("it has {} bytes", self.key.len())))
         } else if self.key.contains('\0') {
-            Err(InvalidJob::key("it contains U+0000".into()))
+            Err(InvalidJob::key(&self.key, "it contains U+0000"))
         } else {
             Ok(())
         }

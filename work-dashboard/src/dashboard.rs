@@ -281,7 +281,7 @@ fn checked_token(which: &'static str, token: &str) -> Result<Hashed, BuildError>
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
+    work_core::store::cut(text)
 }
 
 fn checked_host(name: &str) -> Result<String, BuildError> {

@@ -59,6 +59,5 @@ impl From<StoreError> for Failure {
 
 /// At most 80 signs of what was given, with none that a terminal obeys.
 pub(crate) fn shown(text: &str) -> String {
-    let short: String = text.chars().take(80).collect();
-    format!("{short:?}")
+    format!("{:?}", work_core::store::cut(text))
 }

@@ -78,6 +78,18 @@ pub enum OpenError {
         /// Its encoding.
         found: String,
     },
+    /// Somebody has removed a table or an index.
+    #[error(
+        "{server}: the schema {schema:?} lacks `{missing}`; restore the database from a copy, or create what is missing again"
+    )]
+    Incomplete {
+        /// Host and database.
+        server: String,
+        /// The schema.
+        schema: String,
+        /// The table or the index.
+        missing: String,
+    },
     /// The schema has a table `jobs` that is not ours.
     #[error("{server}: the schema {schema:?} has a table `jobs` of another program; use another schema")]
     Foreign {

@@ -25,6 +25,25 @@ const FUNCTIONS: &str = concat!(
 /// The newest version that this program knows.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
+/// The tables, and the indexes that are more than a short way.
+const NEEDED: &[&str] = &[
+    "jobs",
+    "history",
+    "attempts",
+    "tags",
+    "paused",
+    "workers",
+    "schedules",
+    "limits",
+    "rates",
+    "permits",
+    "kept",
+    "jobs_ready",
+    "jobs_leases",
+    "jobs_unique",
+    "jobs_after",
+];
+
 /// What is opened.
 pub(crate) struct Target<'t> {
     pub(crate) server: &'t str,
@@ -98,8 +117,19 @@ impl Target<'_> {
                 found: format!("{} UNLOGGED", row.get::<_, &str>(0)),
                 needed: "LOGGED",
             }),
-            None => Ok(()),
+            None => self.check_all_there(client).await,
         }
+    }
+
+    /// Without an index of unique keys, say, there would be two jobs of one key, and nobody would be told.
+    async fn check_all_there(&self, client: &Client) -> Result<(), OpenError> {
+        let missing = "SELECT name FROM unnest($2::text[]) AS name WHERE NOT EXISTS (
+            SELECT FROM pg_class WHERE relname = name AND relnamespace = to_regnamespace($1)) LIMIT 1";
+        let row =
+            client.query_opt(missing, &[&self.schema.name(), &NEEDED]).await.map_err(|error| self.other(&error))?;
+        let Some(row) = row else { return Ok(()) };
+        let (server, schema) = (self.server.to_owned(), self.schema.name().to_owned());
+        Err(OpenError::Incomplete { server, schema, missing: row.try_get(0).map_err(|error| self.other(&error))? })
     }
 
     /// The version in the database, 0 if there is none. Refuses a schema of a newer program, and one of another program.

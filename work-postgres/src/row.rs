@@ -35,12 +35,12 @@ pub(crate) fn job(row: &Row) -> Result<Result<Stored, BadRow>, Error> {
         return Ok(Err(BadRow("the column `args` is empty".into())));
     };
     if let Err(error) = Job::validate_parts(&parts) {
-        return Ok(Err(BadRow(error.to_string())));
+        return Ok(Err(bad_number(row)?.unwrap_or_else(|| BadRow(error.to_string()))));
     }
     // The largest fence has no successor, so it is never handed out.
     let fence = u64::try_from(row.try_get::<_, i64>(10)?).ok().filter(|fence| *fence < i64::MAX as u64);
     let (Ok(attempt), Some(fence)) = (u32::try_from(row.try_get::<_, i32>(8)?), fence) else {
-        return Ok(Err(BadRow("the column `attempt` or `fence` is out of range".into())));
+        return Ok(Err(bad_number(row)?.unwrap_or_else(|| BadRow("a number is out of range".into()))));
     };
     Ok(Ok(Stored {
         seq: row.try_get(0)?,
@@ -50,6 +50,23 @@ pub(crate) fn job(row: &Row) -> Result<Result<Stored, BadRow>, Error> {
         attempt,
         fence,
     }))
+}
+
+/// Which number of a row is out of its range, as it is there. Asked only where something is wrong.
+fn bad_number(row: &Row) -> Result<Option<BadRow>, Error> {
+    let int = |column| row.try_get::<_, i32>(column).map(i64::from);
+    for (name, given, accepted, range) in [
+        ("priority", row.try_get::<_, i16>(5)?.into(), "0 to 9", 0..=9),
+        ("the next attempt", int(8)?, "0 to 2147483647", 0..=i64::from(i32::MAX)),
+        ("max_attempts", int(9)?, "1 to 1000", 1..=1000),
+        ("the next fence", row.try_get(10)?, "0 to 9223372036854775806", 0..=i64::MAX - 1),
+        ("timeout_ms", row.try_get::<_, Option<i64>>(11)?.unwrap_or(1), "more than zero", 1..=i64::MAX),
+    ] {
+        if !range.contains(&given) {
+            return Ok(Some(BadRow(format!("{name} {given} is out of range; use {accepted}"))));
+        }
+    }
+    Ok(None)
 }
 
 pub(crate) fn id(row: &Row, column: usize) -> Result<JobId, Error> {

@@ -21,6 +21,12 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// The path is a device, a pipe or a socket.
+    #[error("{}: this is no file that keeps anything; give the path of a file", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// A store in memory is not durable.
     #[error("{}: SQLite in memory keeps nothing; use `work_core::store::MemoryStore`, or the path of a file", path.display())]
     InMemory {
@@ -48,6 +54,14 @@ pub enum OpenError {
         found: i64,
         /// The newest version that this program knows.
         known: i64,
+    },
+    /// Somebody has removed a part of the tables.
+    #[error("{}: the schema lacks `{missing}`; restore the database from a copy, or create what is missing again", path.display())]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+        /// A table, an index, or a column of a table.
+        missing: String,
     },
     /// The file or its disk cannot be written.
     #[error("{}: read-only; make the file and its folder writable", path.display())]

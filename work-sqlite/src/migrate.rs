@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
@@ -33,7 +34,10 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<i64, OpenErr
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let from_sqlite = |error| OpenError::from_sqlite(path.to_owned(), error);
     if check(connection, path)? == VERSION {
-        return Ok(());
+        return match missing(connection).map_err(from_sqlite)? {
+            Some(missing) => Err(OpenError::Incomplete { path: path.to_owned(), missing }),
+            None => Ok(()),
+        };
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(from_sqlite)?;
     // Another process may have been here since the look above.
@@ -50,6 +54,19 @@ fn run(connection: &Connection, from: usize) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM work_schema", [])?;
     connection.execute("INSERT INTO work_schema (version) VALUES (?1)", [VERSION])?;
     Ok(())
+}
+
+/// What the tables of this program have, and these have not.
+fn missing(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    const PARTS: &str = "SELECT name FROM sqlite_schema UNION ALL
+        SELECT m.name || '.' || c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table'";
+    let parts = |connection: &Connection| -> rusqlite::Result<Vec<String>> {
+        connection.prepare(PARTS)?.query_map([], |row| row.get(0))?.collect()
+    };
+    let new = Connection::open_in_memory()?;
+    run(&new, 0)?;
+    let found = HashSet::<String>::from_iter(parts(connection)?);
+    Ok(parts(&new)?.into_iter().find(|part| !found.contains(part)))
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {

@@ -180,6 +180,9 @@ fn check_path(path: &Path) -> Result<(), OpenError> {
     if path.is_dir() {
         return Err(OpenError::IsFolder { path: path_buf });
     }
+    if path.exists() && !path.is_file() {
+        return Err(OpenError::NoFile { path: path_buf });
+    }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
         return Err(OpenError::NoFolder { path: path_buf, parent: parent.to_owned() });

@@ -43,15 +43,32 @@ pub(crate) fn job(row: &Row<'_>) -> rusqlite::Result<Result<Stored, BadRow>> {
     };
     let parts = parts(row, id)?;
     if let Err(error) = Job::validate_parts(&parts) {
-        return Ok(Err(BadRow(error.to_string())));
+        return Ok(Err(bad_number(row)?.unwrap_or_else(|| BadRow(error.to_string()))));
     }
     // The largest fence has no successor, so it is never handed out.
     let fence = u64::try_from(row.get::<_, i64>(10)?).ok().filter(|fence| *fence < i64::MAX as u64);
     let (Ok(attempt), Some(fence)) = (u32::try_from(row.get::<_, i64>(8)?), fence) else {
-        return Ok(Err(BadRow("the column `attempt` or `fence` is out of range".into())));
+        return Ok(Err(bad_number(row)?.unwrap_or_else(|| BadRow("a number is out of range".into()))));
     };
     let created_at = instant(row.get(7)?);
     Ok(Ok(Stored { seq, job: NewJob { parts, args }, created_at, attempt, fence }))
+}
+
+/// Which number of a row is out of its range, as it is there. Asked only where something is wrong.
+fn bad_number(row: &Row<'_>) -> rusqlite::Result<Option<BadRow>> {
+    for (column, name, accepted, range) in [
+        (5, "priority", "0 to 9", 0..=9),
+        (8, "the next attempt", "0 to 4294967295", 0..=i64::from(u32::MAX)),
+        (9, "max_attempts", "1 to 1000", 1..=1000),
+        (10, "the next fence", "0 to 9223372036854775806", 0..=i64::MAX - 1),
+        (11, "timeout_ms", "more than zero", 1..=i64::MAX),
+    ] {
+        let given = row.get::<_, Option<i64>>(column)?;
+        if let Some(given) = given.filter(|given| !range.contains(given)) {
+            return Ok(Some(BadRow(format!("{name} {given} is out of range; use {accepted}"))));
+        }
+    }
+    Ok(None)
 }
 
 fn parts(row: &Row<'_>, id: JobId) -> rusqlite::Result<Parts> {

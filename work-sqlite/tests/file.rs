@@ -76,11 +76,11 @@ async fn rows_that_are_no_jobs_are_dead_letters_with_their_reason_and_neighbours
         ("id", "x'00'", "16 bytes"),
         ("priority", "77", "priority 77"),
         ("max_attempts", "0", "max_attempts 0"),
-        ("max_attempts", "-5", "max_attempts 0"),
-        ("attempt", "-9", "out of range"),
+        ("max_attempts", "-5", "max_attempts -5 is out of range; use 1 to 1000"),
+        ("attempt", "-9", "the next attempt -8 is out of range"),
         ("args", "hex(zeroblob(1000000))", "2000000 bytes; at most 100"),
         ("expires_at", "1", "expired before it started"),
-        ("timeout_ms", "-1", "timeout 0ns"),
+        ("timeout_ms", "-1", "timeout_ms -1"),
     ];
     for (column, value, _) in rows {
         let kind = if column == "kind" { "kind" } else { "kind, " };

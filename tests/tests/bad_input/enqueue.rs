@@ -93,9 +93,9 @@ fn options() -> Vec<(Case<'static>, Job)> {
         (Case(17, "priority 10", "priority 10"), job().priority(10)),
         (Case(17, "priority 255", "priority 255"), job().priority(255)),
         (Case(18, "no time to run", "timeout 0ns"), job().timeout(Duration::ZERO)),
-        (Case(19, "a unique key that is empty", "it is empty"), job().unique(Unique::new(""))),
+        (Case(19, "a unique key that is empty", "\"\""), job().unique(Unique::new(""))),
         (Case(19, "a unique key of 10 KiB", "10240 bytes"), job().unique(Unique::new("k".repeat(10_240)))),
-        (Case(19, "a unique key with NUL", "U+0000"), job().unique(Unique::new("a\0"))),
+        (Case(19, "a unique key with NUL", "\"a\\0\""), job().unique(Unique::new("a\0"))),
         (
             Case(20, "a unique key for no time", "unique window 0ns"),
             job().unique(Unique::new("k").within(Duration::ZERO)),

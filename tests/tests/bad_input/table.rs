@@ -16,7 +16,7 @@ pub(crate) const PASSWORD: &str = "s3cret";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An answer says at least one of these about what is accepted, or about what to do.
-const WAYS_OUT: [&str; 15] = [
+const WAYS_OUT: [&str; 18] = [
     "; use ",
     "use ",
     "at most ",
@@ -31,6 +31,9 @@ const WAYS_OUT: [&str; 15] = [
     "must be ",
     "; create ",
     "; restore ",
+    "; connect ",
+    "is the server up",
+    "; run ",
     "instead",
 ];
 

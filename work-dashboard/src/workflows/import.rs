@@ -128,7 +128,7 @@ fn job(name: &RunName, shapes: &[Shape], item: &ItemView) -> Result<NewJob, Inva
         let unknown = (shapes.is_empty() && names::is_state(given)).then(|| Shape::unknown(given.to_owned()));
         known.cloned().or(unknown).ok_or_else(|| InvalidImport::State {
             item: item.id,
-            given: given.chars().take(80).collect(),
+            given: work_core::store::cut(given),
             known: shapes.iter().map(|shape| shape.state.as_str()).collect::<Vec<_>>().join(", "),
         })
     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use deadpool::managed::{Pool, QueueMode};
 use tokio::runtime::Handle;
 use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 use tokio_postgres::config::SslMode;
 use work_core::limit::Rate;
 use work_core::store::{
@@ -192,11 +193,7 @@ impl Shared {
     ) -> Result<(Arc<Self>, IoThread), OpenError> {
         settings.check()?;
         let schema = Schema::new(&settings.schema)?;
-        let config: Config = settings
-            .url
-            .0
-            .parse()
-            .map_err(|error| OpenError::InvalidUrl { source: in_full(&error as &tokio_postgres::Error).into() })?;
+        let config = config_of(&settings.url.0)?;
         let connector = Connector::new(config);
         let server = connector.server();
         let other =
@@ -442,4 +439,19 @@ impl fmt::Debug for PostgresStore {
         let (server, schema) = (&self.shared.server, self.schema());
         f.debug_struct("PostgresStore").field("server", server).field("schema", &schema).finish_non_exhaustive()
     }
+}
+
+/// Reads a URL. What is wrong with it may be that a sign of the password is not escaped: then that is in some other part of it,
+/// which no message may repeat.
+fn config_of(url: &str) -> Result<Config, OpenError> {
+    let wrong = |source: String| OpenError::InvalidUrl { source: source.into() };
+    let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+        let why = in_full(&error);
+        wrong(if why.contains("unknown option") { "it has an option that there is not".to_owned() } else { why })
+    })?;
+    let has_at = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+    if config.get_hosts().iter().any(has_at) {
+        return Err(wrong("it has more than one `@`, and one of a user or a password is written %40".to_owned()));
+    }
+    Ok(config)
 }
