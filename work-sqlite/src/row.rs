@@ -72,7 +72,11 @@ fn bad_number(row: &Row<'_>) -> rusqlite::Result<Option<BadRow>> {
 }
 
 fn parts(row: &Row<'_>, id: JobId) -> rusqlite::Result<Parts> {
-    let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default().to_owned());
+    // What is no UTF-8 is a name that nobody has, and no empty one.
+    let text = |column| {
+        let bytes = row.get_ref(column).map(|value| value.as_bytes().unwrap_or_default());
+        bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    };
     let mut parts = Parts::new(id, Kind::from(text(2)?), Queue::from(text(4)?));
     parts.priority = u8::try_from(row.get::<_, i64>(5)?).unwrap_or(u8::MAX);
     parts.scheduled_at = Some(instant(row.get(6)?));

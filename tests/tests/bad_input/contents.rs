@@ -64,7 +64,7 @@ impl Place {
 const CELLS: [Cell; 19] = [
     (62, "kind", "'no spaces'", "\"no spaces\""),
     (62, "kind", "''", "\"\""),
-    (62, "kind", "CAST(x'ff' AS TEXT)", "\"\""),
+    (62, "kind", "CAST(x'ff' AS TEXT)", "U+FFFD"),
     (62, "kind", "hex(zeroblob(100000))", "200000 bytes"),
     (62, "queue", "'default', id = x'00'", "`id`"),
     (62, "unique_key", "''", "\"\""),

@@ -445,10 +445,19 @@ impl fmt::Debug for PostgresStore {
 /// which no message may repeat.
 fn config_of(url: &str) -> Result<Config, OpenError> {
     let wrong = |source: String| OpenError::InvalidUrl { source: source.into() };
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    if let Some(scheme) = scheme.filter(|scheme| !matches!(*scheme, "postgres" | "postgresql"))
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric())
+    {
+        return Err(wrong(format!("it begins with {:?}", work_core::store::cut(scheme))));
+    }
     let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
         let why = in_full(&error);
         wrong(if why.contains("unknown option") { "it has an option that there is not".to_owned() } else { why })
     })?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(wrong("it names no host".to_owned()));
+    }
     let has_at = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
     if config.get_hosts().iter().any(has_at) {
         return Err(wrong("it has more than one `@`, and one of a user or a password is written %40".to_owned()));
