@@ -85,6 +85,8 @@ pub use work_macros::{JobArgs, debug_handler, job};
 pub mod _documentation {
     #[doc = include_str!("../../docs/architecture.md")]
     pub mod architecture {}
+    #[doc = include_str!("../../docs/bad_input.md")]
+    pub mod bad_input {}
     #[doc = include_str!("../../docs/composition.md")]
     pub mod composition {}
     #[doc = include_str!("../../docs/design.md")]

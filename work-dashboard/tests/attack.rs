@@ -112,6 +112,22 @@ async fn huge_deep_and_broken_bodies_are_refused() {
     let deep = format!("{{\"args\":{}{}}}", "[".repeat(100), "]".repeat(100)).into_bytes();
     assert_eq!(site.send(put(deep, json)).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(site.send(put(b"{".to_vec(), json)).await.status, StatusCode::BAD_REQUEST);
+    for broken in [
+        "{\"args\":\"\\ud800\"}",
+        "{\"args\":\"\u{1}\"}",
+        "{\"args\":NaN}",
+        "{\"args\":1} 2",
+        "",
+        "\u{feff}{\"args\":1}",
+    ] {
+        let answer = site.send(put(broken.into(), json)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{broken:?}: {}", answer.text);
+        assert!(answer.text.contains("line 1 column"), "{broken:?}: {}", answer.text);
+    }
+    for wrong in ["{\"args\":1,\"args\":2}", "[]", "1", "null", "{\"args\":1,\"kind\":\"other\"}"] {
+        let answer = site.send(put(wrong.into(), json)).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong:?}: {}", answer.text);
+    }
     assert_eq!(site.send(put(b"{\"other\":1}".to_vec(), json)).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     let zipped = request("PUT", &format!("/api/v1/jobs/{id}/args")).header("content-type", json);
     let zipped = zipped.header("authorization", format!("Bearer {TOKEN}")).header("content-encoding", "gzip");

@@ -16,6 +16,51 @@ fn commands_that_are_not_there_are_2_and_near_ones_are_named() {
 }
 
 #[test]
+fn arguments_that_mean_nothing_are_2_and_what_is_accepted_is_named() {
+    let Some(place) = Place::new() else { return };
+    for (args, why) in [
+        (&["jobs", "show"][..], "<ID>"),
+        (&["jobs", "show", "abc"], "36 characters"),
+        (&["jobs", "retry", "abc"], "36 characters"),
+        (&["jobs", "list", "--limit", "-1"], "'-1'"),
+        (&["jobs", "list", "--limit", "1e9"], "1e9"),
+        (&["jobs", "list", "--limit", "99999999999999999999"], "99999999999999999999"),
+        (&["jobs", "list", "--since", "tomorrow"], "how long ago"),
+        (&["jobs", "list", "--since", "5y"], "90s, 2h or 7d"),
+        (&["jobs", "list", "--since", "5"], "90s, 2h or 7d"),
+        (&["jobs", "list", "--since", "-3s"], "unexpected argument"),
+        (&["jobs", "list", "--since", "99999999999999999999d"], "90s, 2h or 7d"),
+        (&["jobs", "list", "--since", "\u{663}s"], "90s, 2h or 7d"),
+        (&["jobs", "enqueue", "k", "--args", "{"], "line 1 column 1"),
+        (&["jobs", "enqueue", "k", "--args", "\"\\ud800\""], "no JSON"),
+        (&["jobs", "enqueue", "k", "--timeout", "5 parsecs"], "use a number and a unit"),
+        (&["jobs", "enqueue", "k", "--in", "99999w"], "at most ten years"),
+        (&["top", "--every", "soon"], "--every"),
+        (&["dashboard", "--port", "70000"], "70000"),
+        (&["dashboard", "--address", "localhost:"], "localhost:"),
+    ] {
+        place.work(args).refused(2, why);
+    }
+    place.work(&["jobs", "retry", &JobId::new().to_string()]).refused(3, "");
+    assert_eq!(place.work(&["jobs", "list", "--json"]).ok().out, "");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_argument_that_is_no_utf_8_is_2_and_shown_without_what_a_terminal_obeys() {
+    use std::os::unix::ffi::OsStrExt;
+    let Some(place) = Place::new() else { return };
+    for call in [&["jobs", "show"][..], &["jobs", "list", "--queue"], &["jobs", "enqueue"]] {
+        let mut command = place.command(call);
+        command.arg(std::ffi::OsStr::from_bytes(b"\xff\x1b[31m"));
+        let said = said(command).refused(2, "");
+        assert!(!said.err.contains('\u{1b}') && !said.err.contains("panicked"), "{said:?}");
+    }
+    let said = place.work(&["jobs", "show", "\u{1b}[31m\u{202e}"]).refused(2, "");
+    assert!(!said.err.contains("\u{1b}[31m\u{202e}"), "{said:?}");
+}
+
+#[test]
 fn help_and_completions_need_no_store() {
     let Some(place) = Place::without_store() else { return };
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -72,6 +72,28 @@ fn a_reader_that_goes_away_ends_the_list_quietly() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure_and_no_panic() {
+    let Some(place) = Place::new() else { return };
+    place.work(&["jobs", "enqueue", "k"]).ok();
+    for call in ["jobs list --json", "jobs list", "stats", "queues list", "completions bash", "--help"] {
+        for to in [">/dev/full", ">&-", ">/dev/full 2>&1", ">&- 2>&-", "<&-"] {
+            let mut shell = Command::new("sh");
+            let work = place.command(&[]);
+            let args = work.get_args().map(|arg| arg.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+            shell.args(["-c", &format!("{} {args} {call} {to}", env!("CARGO_BIN_EXE_work"))]);
+            shell.env("WORK_STORE", place.url()).current_dir(place.dir.path());
+            let start = Instant::now();
+            let ended = shell.output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(!said.contains("panicked") && ended.status.code() != Some(101), "{call} {to}: {said}");
+            assert!(matches!(ended.status.code(), Some(0 | 1)), "{call} {to}: {:?} {said}", ended.status);
+            assert!(start.elapsed() < Duration::from_secs(10), "{call} {to}");
+        }
+    }
+}
+
 #[test]
 fn an_interruption_is_130_and_leaves_no_temporary_store() {
     let Some(place) = Place::new() else { return };
