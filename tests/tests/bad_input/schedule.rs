@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use work_core::store::{Inspect, MemoryStore};
+use work_core::store::MemoryStore;
 use work_core::{CatchUp, Job, LocalWorker, Overlap, QueueWorker, Schedule, Worker};
 
 use crate::enqueue::{job, router};
@@ -68,6 +68,8 @@ async fn an_interval_longer_than_timers_go_is_performed_once_and_never_again() {
     let recurring = table.accepted(once, worker.perform_every(job(), every(Duration::MAX))).await;
     tokio::time::sleep(years).await;
     assert_eq!(recurring.made(), 1);
+    let ended = tokio::time::timeout(Duration::from_secs(1), recurring.ended()).await;
+    assert!(ended.is_err(), "it waits, and has not failed");
     let stored = QueueWorker::new(MemoryStore::new(), router());
     let kept = Case(50, "for ever, on a store", "kept, and never due");
     table.accepted(kept, stored.schedule("never", job(), every(Duration::MAX))).await;
