@@ -201,7 +201,7 @@ async fn every_verb_of_a_durable_worker_refuses_an_unknown_kind_by_its_name() {
         worker.perform_many([job()]).await.err(),
     ] {
         let error = error.unwrap().to_string();
-        assert_eq!(error, "no handler of kind \"nobody\"; the router has: known");
+        assert!(error.ends_with("no handler of kind \"nobody\"; the router has: known"), "{error}");
     }
 }
 
