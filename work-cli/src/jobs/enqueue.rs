@@ -44,6 +44,10 @@ fn job(args: EnqueueArgs, session: &Session) -> Result<Job, CliError> {
         due.ok_or_else(|| CliError::usage("--in is beyond the last instant that exists; use less"))
     });
     if let Some(at) = after.transpose()?.or(args.at) {
+        // As every verb of a worker has it.
+        if at - session.now() > TimeDelta::days(10 * 366) {
+            return Err(CliError::usage(format!("due {at} is out of range; use at most ten years from now")));
+        }
         job = job.scheduled_at(at);
     }
     if let Some(at) = args.expires_at {

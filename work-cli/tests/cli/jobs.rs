@@ -69,7 +69,8 @@ fn enqueue_refuses_what_no_store_would_take() {
         (vec!["k", "--tag", "a b"], "invalid tag name"),
         (vec!["k", "--header", "no value"], "name=value"),
         (vec!["k", "--expires-at", "2020-01-01", "--at", "2021-01-01"], "an instant after it is due"),
-        (vec!["k", "--in", "99999999999999ms", "--timeout", "0s"], "timeout"),
+        (vec!["k", "--in", "99999999999999ms"], "at most ten years from now"),
+        (vec!["k", "--timeout", "0s"], "timeout"),
     ] {
         place.work(&[&["jobs", "enqueue"], &args[..]].concat()).refused(2, why);
     }
