@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::Error;
 
 use crate::finite::first_infinite;
+use crate::shown::brief;
 use crate::{Job, Kind};
 
 /// Arguments that know the kind of job they belong to.
@@ -46,7 +47,7 @@ pub trait JobArgs: Serialize + DeserializeOwned + Send + Sync + 'static {
 #[non_exhaustive]
 pub enum ArgsError {
     /// The value has no JSON form, for example a map with keys that are no strings, or a number that is infinite.
-    #[error("args of type {type_name} have no JSON form: {source}")]
+    #[error("args of type {type_name} have no JSON form: {}", brief(.source))]
     Encode {
         /// The Rust type.
         type_name: &'static str,
@@ -54,7 +55,7 @@ pub enum ArgsError {
         source: serde_json::Error,
     },
     /// The stored arguments are not what the handler takes.
-    #[error("args are not a {type_name}: {source}")]
+    #[error("args are not a {type_name}: {}", brief(.source))]
     Decode {
         /// The Rust type that the handler takes.
         type_name: &'static str,

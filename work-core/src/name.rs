@@ -27,7 +27,7 @@ pub(crate) fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
     } else {
         return Ok(());
     };
-    Err(InvalidName { what, given: format!("{:?}", crate::cut::cut(name)), why })
+    Err(InvalidName { what, given: crate::shown(name), why })
 }
 
 fn is_allowed(c: char) -> bool {

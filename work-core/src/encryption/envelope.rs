@@ -44,10 +44,11 @@ pub(super) enum Owner<'s> {
 /// Why something is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CannotOpen {
-    #[error("encrypted with the key {name:?}, which this process does not have")]
+    #[error("encrypted with the key {}, which this process does not have", crate::shown(.name))]
     NoKey { name: String },
     #[error(
-        "what is encrypted with the key {name:?} does not open: it was changed, or is that of another job, or the key is another one"
+        "what is encrypted with the key {} does not open: it was changed, or is that of another job, or the key is another one",
+        crate::shown(.name)
     )]
     Changed { name: String },
 }

@@ -3,6 +3,7 @@
 
 pub mod conformance;
 pub mod faulty;
+pub mod fuzz;
 pub mod history;
 pub mod model;
 mod run;
