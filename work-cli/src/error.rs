@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use work_core::StoreError;
 
 use crate::redact::redact;
+use crate::text;
 
 /// Why the command did not do what it was asked to. Each message says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +64,7 @@ impl CliError {
         let code = self.code();
         let interrupted = matches!(self, Self::Interrupted);
         if code != 0 && !(interrupted && quiet) {
-            say(&format!("error: {}\n", redact(&self.to_string())));
+            say(&format!("error: {}\n", text::lines(&redact(&self.to_string()))));
         }
         ExitCode::from(code)
     }

@@ -7,6 +7,8 @@ mod dashboard;
 mod doctor;
 mod error;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod job_json;
 mod jobs;
 mod migrate;
@@ -31,6 +33,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 use tokio::runtime::Builder;
 
@@ -48,7 +51,7 @@ use session::Session;
 pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(error),
     };
     let quiet = cli.global.quiet;
     // It stops by itself, gracefully.
@@ -76,8 +79,28 @@ pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Exit
     result.map_or_else(|error| error.report(quiet), |()| ExitCode::SUCCESS)
 }
 
+/// What clap says, with no more of what was given than a message needs, and nothing that a terminal obeys.
+fn refusal(mut error: clap::Error) -> clap::Error {
+    let given: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(given) => Some((kind, text::shortened(&text::one_line(&redact::redact(given)), 100))),
+            _ => None,
+        })
+        .collect();
+    for (kind, given) in given {
+        let before = error.insert(kind, ContextValue::String(given.clone()));
+        if before != Some(ContextValue::String(given)) {
+            // It has what was given too.
+            error.insert(ContextKind::Suggested, ContextValue::None);
+        }
+    }
+    error
+}
+
 /// What clap says, without the password of a URL that stands in a wrong place.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(error: clap::Error) -> ExitCode {
+    let error = refusal(error);
     let text = error.render().to_string();
     if text.contains("://") && error.use_stderr() {
         error::say(&redact::redact(&text));

@@ -8,8 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::Error;
 
 use crate::finite::first_infinite;
-use crate::shown::brief;
-use crate::{Job, Kind};
+use crate::{Job, Kind, brief};
 
 /// Arguments that know the kind of job they belong to.
 ///

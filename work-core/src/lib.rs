@@ -65,7 +65,7 @@ pub use queue_full::QueueFull;
 pub use retry::{Backoff, DEFAULT_MAX_ATTEMPTS, MAX_BACKOFF, RetryPolicy};
 pub use router::{RouteError, Router};
 pub use schedule::{CatchUp, FieldFault, InvalidSchedule, MAX_CRON_TEXT, Overlap, Schedule, UnknownPolicy};
-pub use shown::shown;
+pub use shown::{brief, shown};
 #[doc(inline)]
 pub use source::Source;
 pub use state::{JobState, UnknownState};

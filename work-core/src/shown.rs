@@ -14,8 +14,15 @@ pub fn shown(text: &str) -> String {
     format!("\"{}\"", cut(text, MOST, |sign| sign != '\''))
 }
 
-/// What another library says of a text from outside, perhaps with all of it: so that it can be a part of a message.
-pub(crate) fn brief(error: &impl std::fmt::Display) -> String {
+/// What another library says of a text from outside, perhaps with all of it, for a message: 240 bytes of it at most, with no
+/// sign that a terminal obeys.
+///
+/// ```
+/// let error = serde_json::from_str::<bool>(r#""a\u001b[31m""#).unwrap_err();
+/// assert!(work_core::brief(&error).starts_with("invalid type: string \"a\\u{1b}[31m\", expected a boolean"));
+/// ```
+#[must_use]
+pub fn brief(error: &(impl std::fmt::Display + ?Sized)) -> String {
     cut(&error.to_string(), 2 * MOST, |sign| !matches!(sign, '\'' | '"' | '\\'))
 }
 

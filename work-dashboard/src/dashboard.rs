@@ -157,14 +157,15 @@ pub enum BuildError {
     #[error("the token and the read-only token are the same")]
     TokensEqual,
     /// No host has that name.
-    #[error("{given:?} is no name of a host; use letters, digits, `-` and `.`, without scheme, port or path")]
+    #[error("{} is no name of a host; use letters, digits, `-` and `.`, without scheme, port or path", work_core::shown(.given))]
     Host {
         /// What was given, shortened.
         given: String,
     },
     /// Links would lead nowhere.
     #[error(
-        "{given:?} is no base path; use `/` and names of letters, digits, `-`, `_` and `.`, such as \"/admin/jobs\""
+        "{} is no base path; use `/` and names of letters, digits, `-`, `_` and `.`, such as \"/admin/jobs\"",
+        work_core::shown(.given)
     )]
     BasePath {
         /// What was given, shortened.

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use work_core::StoreError;
+pub(crate) use work_core::shown;
 
 /// Why a request was refused or failed: a status, a stable code, and a sentence for people.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -55,9 +56,4 @@ impl From<StoreError> for Failure {
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store", detail)
     }
-}
-
-/// At most 80 signs of what was given, with none that a terminal obeys.
-pub(crate) fn shown(text: &str) -> String {
-    format!("{:?}", work_core::store::cut(text))
 }

@@ -7,12 +7,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use work_core::shown;
 use work_core::store::Inspect;
 
 use crate::cli::Global;
 use crate::doctor::Check;
 use crate::error::CliError;
-use crate::redact::redact;
+use crate::redact::redact_url;
+use crate::text;
 
 /// Where a store is. What is printed of it has no password.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,18 +68,24 @@ impl StoreUrl {
         Self::parse(&url, &global.schema).map_err(|why| CliError::usage(format!("{from}: {why}")))
     }
 
-    fn parse(url: &str, schema: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str, schema: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = url.split_once(':') else {
-            // A password could only stand before an `@`.
-            let shown = if url.contains('@') { "this".to_owned() } else { format!("{url:?}") };
-            let hint = if url.contains('@') { String::new() } else { format!("; did you mean sqlite:{url}?") };
-            return Err(format!("{shown} is no URL of a store; {ACCEPTED}{hint}"));
+            // A password could only stand before an `@`, or after a `=`.
+            if url.contains(['@', '=']) {
+                return Err(format!("this is no URL of a store; {ACCEPTED}"));
+            }
+            let plain = (1..=100).contains(&url.len()) && text::one_line(url) == url;
+            let hint = if plain { format!("; did you mean sqlite:{url}?") } else { String::new() };
+            return Err(format!("{} is no URL of a store; {ACCEPTED}{hint}", shown(url)));
         };
         match scheme {
             "sqlite" => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
-                if let Some((_, query)) = path.split_once('?') {
-                    return Err(format!("`?{query}` is not understood; leave it away: {ACCEPTED}"));
+                if let Some((path, _)) = path.split_once('?') {
+                    return Err(format!(
+                        "what follows {} is not understood; leave it away: {ACCEPTED}",
+                        shown(&format!("{path}?"))
+                    ));
                 }
                 if path.is_empty() || path == ":memory:" {
                     return Err(format!("a store of jobs needs a file; {ACCEPTED}"));
@@ -216,7 +224,7 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres { url, .. } => f.write_str(&redact(url)),
+            Self::Postgres { url, .. } => f.write_str(&redact_url(url)),
         }
     }
 }

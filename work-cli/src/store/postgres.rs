@@ -14,7 +14,7 @@ use work_postgres::PostgresStore;
 use super::{Cleanup, Tables, Temporary};
 use crate::doctor::Check;
 use crate::error::CliError;
-use crate::redact::redact;
+use crate::redact::redact_url;
 use crate::time::rough;
 
 pub(crate) const VERSION: i64 = PostgresStore::SCHEMA_VERSION;
@@ -52,7 +52,7 @@ async fn connect(url: &str) -> Result<Client, CliError> {
 }
 
 async fn in_time<A>(url: &str, answer: impl Future<Output = Result<A, tokio_postgres::Error>>) -> Result<A, CliError> {
-    let place = redact(url);
+    let place = redact_url(url);
     match tokio::time::timeout(DEADLINE, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
@@ -120,7 +120,7 @@ pub(crate) async fn temporary(url: &str) -> Result<Temporary, CliError> {
     let unique = JobId::new().as_uuid().simple().to_string();
     let schema = format!("work_bench_{}", &unique[unique.len() - 12..]);
     let store = open(url, &schema).await?;
-    let place = format!("{}, schema {schema}", redact(url));
+    let place = format!("{}, schema {schema}", redact_url(url));
     Ok(Temporary { store, place, cleanup: Cleanup::Schema { url: url.to_owned(), schema } })
 }
 

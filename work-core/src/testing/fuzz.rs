@@ -38,6 +38,18 @@ pub struct Fuzz {
     done: u64,
     most: u64,
     worst: Duration,
+    began: Instant,
+    about: String,
+}
+
+/// Says what failed.
+impl Drop for Fuzz {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.done > 0 {
+            let about: String = self.about.chars().take(4_000).collect();
+            println!("{}: WORK_SEED={} makes it again: {about}", self.name, self.case());
+        }
+    }
 }
 
 impl Fuzz {
@@ -48,7 +60,8 @@ impl Fuzz {
         let seconds = number("WORK_FUZZ").map_or(Duration::from_secs(1), Duration::from_secs);
         println!("{name}: seed {seed} (repeat with WORK_SEED={seed})");
         let most = if number("WORK_FUZZ").is_some() { u64::MAX } else { 200_000 };
-        Self { name, seed, until: Instant::now() + seconds, done: 0, most, worst: Duration::ZERO }
+        let began = Instant::now();
+        Self { name, seed, until: began + seconds, done: 0, most, worst: Duration::ZERO, began, about: String::new() }
     }
 
     /// No more than so many, however long it is to take; 200,000 unless `WORK_FUZZ` is set.
@@ -58,12 +71,23 @@ impl Fuzz {
     }
 
     /// The randomness of the next case, as long as there is time: for cases that are asynchronous. At least one.
+    ///
+    /// # Panics
+    ///
+    /// If the case before took longer than [`MAX_CASE`].
     pub fn next_case(&mut self) -> Option<Random> {
-        if self.done > 0 && (self.done >= self.most || Instant::now() >= self.until) {
-            println!("{}: {} cases, the slowest took {:?}", self.name, self.done, self.worst);
-            return None;
+        let now = Instant::now();
+        if self.done > 0 {
+            let took = now.saturating_duration_since(self.began);
+            self.worst = self.worst.max(took);
+            assert!(took <= MAX_CASE, "{}: a case took {took:?}", self.name);
+            if self.done >= self.most || now >= self.until {
+                println!("{}: {} cases, the slowest took {:?}", self.name, self.done, self.worst);
+                return None;
+            }
         }
         self.done += 1;
+        self.began = now;
         Some(Random(self.case()))
     }
 
@@ -71,6 +95,11 @@ impl Fuzz {
     #[must_use]
     pub const fn case(&self) -> u64 {
         self.seed.wrapping_add(self.done.wrapping_sub(1))
+    }
+
+    /// What the case under way is about: it is printed if the case fails.
+    pub fn about(&mut self, given: impl Debug) {
+        self.about = format!("{given:?}");
     }
 
     /// Any case: what is made is what is printed if the check panics.
@@ -81,19 +110,11 @@ impl Fuzz {
     pub fn run<T: Debug>(mut self, mut make: impl FnMut(&mut Random) -> T, mut check: impl FnMut(&T)) {
         while let Some(mut random) = self.next_case() {
             let given = make(&mut random);
-            let start = Instant::now();
             let ended = catch_unwind(AssertUnwindSafe(|| check(&given)));
-            let took = start.elapsed();
-            self.worst = self.worst.max(took);
-            let failed = ended.is_err() || took > MAX_CASE;
-            if failed {
-                let given: String = format!("{given:?}").chars().take(4_000).collect();
-                println!("{}: WORK_SEED={} gives {given}, {took:?}", self.name, self.case());
-            }
             if let Err(panic) = ended {
+                self.about(&given);
                 resume_unwind(panic);
             }
-            assert!(!failed, "{}: a case took {took:?}", self.name);
         }
     }
 

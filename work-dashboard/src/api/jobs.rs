@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use work_core::brief;
 
 use super::{Answer, json_of};
 use crate::actions::{self, Act, MAX_BULK};
@@ -110,6 +111,6 @@ pub(crate) async fn bulk(call: Call) -> Answer {
 fn body<T: for<'de> Deserialize<'de>>(call: &Call) -> Result<T, Failure> {
     serde_json::from_slice(&call.body).map_err(|error| {
         let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-        Failure::new(status, "invalid-body", format!("the body is not understood: {error}"))
+        Failure::new(status, "invalid-body", format!("the body is not understood: {}", brief(&error)))
     })
 }

@@ -1,6 +1,6 @@
 use serde_json::value::{RawValue, to_raw_value};
 use work_core::store::{Inserted, Inspect, NewJob};
-use work_core::{DEFAULT_MAX_ARGS, Job, JobId, StoreError};
+use work_core::{DEFAULT_MAX_ARGS, Job, JobId, StoreError, brief, shown};
 
 use super::act::record;
 use super::export::{Export, ItemView};
@@ -26,7 +26,7 @@ pub enum InvalidImport {
     #[error(transparent)]
     Name(#[from] super::InvalidRun),
     /// An item is in a state that the workflow lacks.
-    #[error("item {item} is in state {given:?}, which the workflow lacks; it has: {known}")]
+    #[error("item {item} is in state {}, which the workflow lacks; it has: {}", shown(.given), brief(.known))]
     State {
         /// Which item.
         item: JobId,
@@ -34,6 +34,12 @@ pub enum InvalidImport {
         given: String,
         /// The states that there are.
         known: String,
+    },
+    /// A state of the graph has a name that is none.
+    #[error("{} is no name of a state; use 1 to 21 of A-Z a-z 0-9 _ -, starting with a letter or a digit", shown(.given))]
+    Graph {
+        /// The name, shortened.
+        given: String,
     },
     /// An item is no job.
     #[error("item {item}: {why}")]
@@ -104,6 +110,9 @@ async fn prepare(store: &dyn Inspect, export: &Export) -> Result<Checked, Invali
     }
     let shapes = there.as_ref().map(|run| run.states.iter().map(|state| state.shape.clone()).collect());
     let shapes: Vec<Shape> = shapes.unwrap_or_else(|| export.graph.clone());
+    if let Some(shape) = shapes.iter().find(|shape| there.is_none() && !names::is_state(&shape.state)) {
+        return Err(InvalidImport::Graph { given: shape.state.chars().take(80).collect() });
+    }
     let jobs = export.items.iter().map(|item| job(&name, &shapes, item)).collect::<Result<Vec<_>, _>>()?;
     if there.is_some() {
         return Ok(Checked { name, record: None, jobs });
