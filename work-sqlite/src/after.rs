@@ -22,8 +22,8 @@ const HOLD_BACK: &str = "UPDATE jobs SET after_key = ?2, due_at = scheduled_at, 
 const SOMEBODY: &str = "SELECT 1 FROM jobs INDEXED BY jobs_after WHERE after_key IS NOT NULL LIMIT 1";
 
 /// Where another job holds the key all the same, which only somebody's hand can do, it goes on waiting.
-const GO_ON: &str = "UPDATE jobs SET unique_key = after_key, after_key = NULL, scheduled_at = due_at, due_at = NULL
-    WHERE after_key IS NOT NULL AND NOT EXISTS (
+const GO_ON: &str = "UPDATE jobs SET unique_key = after_key, after_key = NULL, scheduled_at = coalesce(due_at, scheduled_at),
+    due_at = NULL WHERE after_key IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM jobs AS holder WHERE holder.unique_key = jobs.after_key AND holder.unique_key IS NOT NULL
         AND (holder.unique_scope = 2 OR holder.state = 'available' OR holder.state = 'running'))";
 

@@ -5,7 +5,7 @@ use work_core::store::{AttemptRecord, Counts, ErrorRecord, JobFilter, NewJob, Pa
 use work_core::{JobId, JobState, Kind, Parts, Queue, Status};
 
 use crate::candidates::groups_of;
-use crate::row::{self, BadRow, COLUMNS, WIDTH, bytes, id_of, instant};
+use crate::row::{self, BadRow, COLUMNS, WIDTH, bytes, id_of, instant, text};
 use crate::search::{Found, Search, search};
 use crate::store::Shared;
 
@@ -157,7 +157,8 @@ pub(crate) fn attempts(connection: &Connection, seq: i64) -> rusqlite::Result<Ve
     let mut statement = connection
         .prepare_cached("SELECT attempt, status, message, backtrace, at FROM attempts WHERE job = ?1 ORDER BY rowid")?;
     let records = statement.query_map([seq], |row| {
-        let error = ErrorRecord { message: row.get(2)?, backtrace: row.get(3)? };
+        let error =
+            ErrorRecord { message: text(row.get_ref(2)?).unwrap_or_default(), backtrace: text(row.get_ref(3)?) };
         let status = status(row.get(1)?).unwrap_or(Status::INTERNAL_ERROR);
         Ok(AttemptRecord {
             attempt: row.get::<_, i64>(0)?.try_into().unwrap_or(0),

@@ -1,6 +1,7 @@
 //! Queues of keys: jobs of each key wait in a queue of their own.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use work_core::Queue;
 use work_core::store::Want;
 
@@ -16,9 +17,11 @@ pub(crate) fn named(connection: &Connection, want: &Want, now: i64) -> rusqlite:
         let prefix = keys.keys_of().unwrap_or_default();
         // The sign after the colon.
         let end = format!("{};", prefix.trim_end_matches(':'));
-        let (mut found, mut from) = (Vec::new(), prefix.to_owned());
+        let (mut found, mut from) = (Vec::new(), prefix.as_bytes().to_vec());
         while let Some(queue) = next(connection, &from, &end)? {
             from.clone_from(&queue);
+            // No job of it is leased, and the others are.
+            let Ok(queue) = String::from_utf8(queue) else { continue };
             let mut first = connection.prepare_cached(FIRST)?;
             let place = first.query_row(params![queue, now], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
             found.push((place.unwrap_or((i64::MAX, i64::MAX)), Queue::from(queue)));
@@ -31,8 +34,11 @@ pub(crate) fn named(connection: &Connection, want: &Want, now: i64) -> rusqlite:
     })
 }
 
-fn next(connection: &Connection, from: &str, end: &str) -> rusqlite::Result<Option<String>> {
-    connection.prepare_cached(NEXT)?.query_row([from, end], |row| row.get(0))
+/// The bytes of the name: a row that came by hand may have one that is no text.
+fn next(connection: &Connection, from: &[u8], end: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    let from = ToSqlOutput::Borrowed(ValueRef::Text(from));
+    let name = |row: &Row<'_>| row.get_ref(0).map(|name| name.as_bytes_or_null().ok().flatten().map(<[u8]>::to_vec));
+    connection.prepare_cached(NEXT)?.query_row(params![from, end], name)
 }
 
 /// Each gets the limits of all, unless it has its own.

@@ -8,6 +8,7 @@ use work_core::store::{CancelOutcome, Change, DeleteOutcome};
 use crate::after::{go_on, text};
 use crate::change::{cancel_one, retry};
 use crate::insert::text_or_bytes;
+use crate::row;
 use crate::store::Shared;
 
 /// One that waits for another job goes on doing so, and is due then.
@@ -54,7 +55,9 @@ fn delete_one(connection: &Connection, shared: &Shared, id: JobId) -> rusqlite::
 /// With all that is known of it, also where the connection does not follow references.
 pub(crate) fn delete_row(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
     let mut tags = connection.prepare_cached("SELECT tags FROM jobs WHERE seq = ?1 AND tags IS NOT NULL")?;
-    if let Some(tags) = tags.query_row([seq], |row| row.get::<_, String>(0)).optional()? {
+    if let Some(tags) =
+        tags.query_row([seq], |row| row.get_ref(0).map(|tags| row::text(tags).unwrap_or_default())).optional()?
+    {
         let tags: Vec<String> = serde_json::from_str(&tags).unwrap_or_default();
         let mut forget = connection.prepare_cached("DELETE FROM tags WHERE tag = ?1 AND job = ?2")?;
         tags.iter().try_for_each(|tag| forget.execute(params![tag, seq]).map(drop))?;

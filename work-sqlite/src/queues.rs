@@ -55,7 +55,13 @@ pub(crate) fn any_limits(connection: &Connection) -> rusqlite::Result<bool> {
 
 fn limit(connection: &Connection, queue: &Queue) -> rusqlite::Result<Option<u32>> {
     let mut statement = connection.prepare_cached("SELECT at_most FROM limits WHERE queue = ?1")?;
-    statement.query_row([queue.as_str()], |row| row.get(0)).optional()
+    let at_most = statement.query_row([queue.as_str()], |row| row.get(0).map(limit_of)).optional();
+    at_most.map(Option::flatten)
+}
+
+/// A number that is no limit, which nothing of ours writes, limits nothing.
+fn limit_of(at_most: i64) -> Option<u32> {
+    u32::try_from(at_most).ok()
 }
 
 /// How many jobs of a queue may be leased now. Nobody else leases until this transaction has ended.
@@ -112,7 +118,7 @@ pub(crate) fn queues(connection: &Connection, shared: &Shared, (): &()) -> rusql
     let mut statement = connection.prepare_cached("SELECT queue, at_most FROM limits")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        info(&mut queues, row.get_ref(0)?.as_str().unwrap_or_default()).at_most = Some(row.get(1)?);
+        info(&mut queues, row.get_ref(0)?.as_str().unwrap_or_default()).at_most = limit_of(row.get(1)?);
     }
     for (queue, rate) in rates::all(connection)? {
         info(&mut queues, &queue).rate = Some(rate);

@@ -8,6 +8,7 @@ use work_core::Queue;
 use work_core::limit::{Rate, Shape, Taken};
 
 use crate::keys::forget_limits;
+use crate::row::text;
 use crate::store::Shared;
 
 const RATE: &str = "SELECT shape, count, per_ns, burst, name FROM rates";
@@ -20,10 +21,12 @@ pub(crate) fn any_rates(connection: &Connection) -> rusqlite::Result<bool> {
 /// A row that is no rate, which nothing of ours writes, limits nothing.
 pub(crate) fn rate_of_row(row: &Row<'_>) -> rusqlite::Result<Option<Rate>> {
     let shape = row.get_ref(0)?.as_str().ok().and_then(Shape::of);
-    let (count, per_ns): (u32, i64) = (row.get(1)?, row.get(2)?);
-    let (burst, name): (u32, Option<String>) = (row.get(3)?, row.get(4)?);
-    let per = Duration::from_nanos(per_ns.unsigned_abs());
-    Ok(shape.and_then(|shape| Rate::from_parts(shape, count, per, burst, name.map(Queue::from)).ok()))
+    let (count, per_ns, burst): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+    let name = text(row.get_ref(4)?).map(Queue::from);
+    let (Some(shape), Ok(count), Ok(burst)) = (shape, u32::try_from(count), u32::try_from(burst)) else {
+        return Ok(None);
+    };
+    Ok(Rate::from_parts(shape, count, Duration::from_nanos(per_ns.unsigned_abs()), burst, name).ok())
 }
 
 fn find(connection: &Connection, sql: &str, value: &str) -> rusqlite::Result<Option<Rate>> {
@@ -80,7 +83,7 @@ impl Permits {
 fn taken(row: &Row<'_>) -> rusqlite::Result<Taken> {
     let log: VecDeque<(i64, u32)> =
         row.get_ref(2)?.as_str().ok().and_then(|log| serde_json::from_str(log).ok()).unwrap_or_default();
-    Ok(Taken { at: row.get(0)?, used: row.get(1)?, log })
+    Ok(Taken { at: row.get(0)?, used: u32::try_from(row.get::<_, i64>(1)?).unwrap_or(u32::MAX), log })
 }
 
 /// Answers the rate that stands.
@@ -131,14 +134,15 @@ pub(crate) fn set(
 
 fn queues_of(connection: &Connection, name: &Queue) -> rusqlite::Result<Vec<Queue>> {
     let mut statement = connection.prepare_cached("SELECT queue FROM rates WHERE name = ?1")?;
-    let queues = statement.query_map([name.as_str()], |row| row.get::<_, String>(0).map(Queue::from))?;
+    let queues =
+        statement.query_map([name.as_str()], |row| Ok(Queue::from(text(row.get_ref(0)?).unwrap_or_default())))?;
     queues.collect()
 }
 
 /// All rates, with their queues.
 pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, Rate)>> {
     let mut statement = connection.prepare_cached("SELECT shape, count, per_ns, burst, name, queue FROM rates")?;
-    let rates = statement.query_map([], |row| Ok((row.get::<_, String>(5)?, rate_of_row(row)?)))?;
+    let rates = statement.query_map([], |row| Ok((text(row.get_ref(5)?).unwrap_or_default(), rate_of_row(row)?)))?;
     let mut found = Vec::new();
     for rate in rates {
         let (queue, rate) = rate?;

@@ -116,6 +116,14 @@ pub(crate) fn bytes(value: ValueRef<'_>) -> Option<Bytes> {
     }
 }
 
+/// A text, as far as it is one: what is no UTF-8 in it is replaced.
+pub(crate) fn text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => None,
+    }
+}
+
 pub(crate) fn millis(at: DateTime<Utc>) -> i64 {
     at.timestamp_millis()
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 use work_core::Queue;
 use work_core::store::{Fence, LeaseKey, WorkerInfo};
 
-use crate::row::{id_of, instant};
+use crate::row::{id_of, instant, text};
 use crate::store::Shared;
 
 const BEAT: &str = "INSERT INTO workers (id, host, pid, version, queues, slots, running, started_at, last_beat)
@@ -49,11 +49,13 @@ pub(crate) fn leave(connection: &Connection, _: &Shared, worker: &String) -> rus
 pub(crate) fn workers(connection: &Connection, shared: &Shared, (): &()) -> rusqlite::Result<Vec<WorkerInfo>> {
     let mut statement = connection.prepare_cached(WORKERS)?;
     let rows = statement.query_map([gone_before(shared.now())], |row| {
-        let mut worker = WorkerInfo::new(row.get::<_, String>(0)?);
-        worker.host = row.get(1)?;
-        worker.pid = row.get(2)?;
-        worker.version = row.get(3)?;
-        let queues: Vec<String> = serde_json::from_str(&row.get::<_, String>(4)?).unwrap_or_default();
+        // Whatever somebody wrote there: the others are shown.
+        let text = |column| row.get_ref(column).map(|value| text(value).unwrap_or_default());
+        let mut worker = WorkerInfo::new(text(0)?);
+        worker.host = text(1)?;
+        worker.pid = u32::try_from(row.get::<_, i64>(2)?).unwrap_or_default();
+        worker.version = text(3)?;
+        let queues: Vec<String> = serde_json::from_str(&text(4)?).unwrap_or_default();
         worker.queues = queues.into_iter().map(Queue::from).collect();
         worker.slots = row.get::<_, i64>(5)?.try_into().unwrap_or(usize::MAX);
         worker.running = row.get::<_, i64>(6)?.try_into().unwrap_or(usize::MAX);

@@ -331,7 +331,8 @@ BEGIN
         -- Somebody may be inserting a job of this key, and then it is that one's.
         BEGIN
             RETURN QUERY UPDATE work.jobs w
-                SET unique_key = w.after_key, after_key = NULL, scheduled_at = w.due_at, due_at = NULL
+                SET unique_key = w.after_key, after_key = NULL, scheduled_at = coalesce(w.due_at, w.scheduled_at),
+                    due_at = NULL
                 WHERE w.id = _id AND NOT EXISTS (SELECT FROM work.jobs h WHERE h.unique_key = w.after_key)
                 RETURNING w.queue;
         EXCEPTION
