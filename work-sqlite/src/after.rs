@@ -5,7 +5,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use work_core::JobId;
 
-use crate::row::id_of;
+use crate::row::id_or_nil;
 use crate::store::Shared;
 
 /// When a job is due that waits for another one.
@@ -22,7 +22,8 @@ const HOLD_BACK: &str = "UPDATE jobs SET after_key = ?2, due_at = scheduled_at, 
 const SOMEBODY: &str = "SELECT 1 FROM jobs INDEXED BY jobs_after WHERE after_key IS NOT NULL LIMIT 1";
 
 /// Where another job holds the key all the same, which only somebody's hand can do, it goes on waiting.
-const GO_ON: &str = "UPDATE jobs SET unique_key = after_key, after_key = NULL, scheduled_at = coalesce(due_at, scheduled_at),
+const GO_ON: &str =
+    "UPDATE jobs SET unique_key = after_key, after_key = NULL, scheduled_at = coalesce(due_at, scheduled_at),
     due_at = NULL WHERE after_key IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM jobs AS holder WHERE holder.unique_key = jobs.after_key AND holder.unique_key IS NOT NULL
         AND (holder.unique_scope = 2 OR holder.state = 'available' OR holder.state = 'running'))";
@@ -34,7 +35,7 @@ pub(crate) fn text(key: ValueRef<'_>) -> Option<String> {
 
 /// Who waits for the holder of this key.
 pub(crate) fn next_of(connection: &Connection, key: &str) -> rusqlite::Result<Option<JobId>> {
-    connection.prepare_cached(BY_KEY)?.query_row([key], |row| id_of(row.get_ref(0)?)).optional()
+    connection.prepare_cached(BY_KEY)?.query_row([key], |row| row.get_ref(0).map(id_or_nil)).optional()
 }
 
 /// True if a job with this id that is not stored yet may wait for the holder of the key: it runs, and frees the key when it

@@ -10,7 +10,7 @@ use work_core::{
 
 use crate::after::{hold_back, may_wait, next_of};
 use crate::capacity::insert_within;
-use crate::row::{id_of, millis};
+use crate::row::{id_or_nil, millis};
 use crate::store::Shared;
 
 const INSERT: &str = "INSERT INTO jobs (id, kind, args, queue, priority, scheduled_at, created_at, max_attempts,
@@ -176,7 +176,7 @@ fn whole_millis(timeout: Duration) -> i64 {
 
 fn holder(connection: &Connection, job: &NewJob) -> rusqlite::Result<JobId> {
     let id = job.parts.id.as_uuid().as_bytes().as_slice();
-    let same_id = connection.prepare_cached(BY_ID)?.query_row([id], |row| id_of(row.get_ref(0)?)).optional()?;
+    let same_id = connection.prepare_cached(BY_ID)?.query_row([id], |row| row.get_ref(0).map(id_or_nil)).optional()?;
     match (same_id, &job.parts.unique) {
         (Some(found), _) => Ok(found),
         (None, Some(unique)) => {
@@ -185,7 +185,7 @@ fn holder(connection: &Connection, job: &NewJob) -> rusqlite::Result<JobId> {
             {
                 return Ok(next);
             }
-            connection.prepare_cached(BY_KEY)?.query_row([unique.key()], |row| id_of(row.get_ref(0)?))
+            connection.prepare_cached(BY_KEY)?.query_row([unique.key()], |row| row.get_ref(0).map(id_or_nil))
         }
         (None, None) => Ok(job.parts.id),
     }

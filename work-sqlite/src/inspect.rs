@@ -5,7 +5,7 @@ use work_core::store::{AttemptRecord, Counts, ErrorRecord, JobFilter, NewJob, Pa
 use work_core::{JobId, JobState, Kind, Parts, Queue, Status};
 
 use crate::candidates::groups_of;
-use crate::row::{self, BadRow, COLUMNS, WIDTH, bytes, id_of, instant, text};
+use crate::row::{self, BadRow, COLUMNS, WIDTH, bytes, id_or_nil, instant, text};
 use crate::search::{Found, Search, search};
 use crate::store::Shared;
 
@@ -138,7 +138,7 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
 }
 
 fn unreadable(row: &Row<'_>) -> rusqlite::Result<NewJob> {
-    let id = id_of(row.get_ref(1)?).unwrap_or_else(|_| uuid::Uuid::nil().into());
+    let id = id_or_nil(row.get_ref(1)?);
     let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default().to_owned());
     let parts = Parts::new(id, Kind::from(text(2)?), Queue::from(text(4)?));
     Ok(NewJob { parts, args: bytes(row.get_ref(3)?).unwrap_or_default() })

@@ -106,6 +106,11 @@ pub(crate) fn id_of(value: ValueRef<'_>) -> rusqlite::Result<JobId> {
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(error)))
 }
 
+/// The id of a row that is named to somebody, even if it cannot be read: the nil one.
+pub(crate) fn id_or_nil(value: ValueRef<'_>) -> JobId {
+    id_of(value).unwrap_or_else(|_| Uuid::nil().into())
+}
+
 pub(crate) fn bytes(value: ValueRef<'_>) -> Option<Bytes> {
     match value {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(Bytes::copy_from_slice(bytes)),

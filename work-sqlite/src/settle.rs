@@ -163,7 +163,9 @@ pub(crate) fn give_up(
     )?;
     let found = look.query_row([seq], |row| {
         let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default().to_owned());
-        let mut parts = Parts::new(id_of(row.get_ref(0)?)?, Kind::from(text(1)?), Queue::DEFAULT);
+        // A row without an id that can be read is given up for that: its on-error job is made all the same.
+        let id = id_of(row.get_ref(0)?).unwrap_or_default();
+        let mut parts = Parts::new(id, Kind::from(text(1)?), Queue::DEFAULT);
         parts.headers = serde_json::from_str(&text(2)?).unwrap_or_default();
         Ok((parts, u32::try_from(row.get::<_, i64>(3)?).unwrap_or_default()))
     });

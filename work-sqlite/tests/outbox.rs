@@ -4,6 +4,8 @@
 
 #[path = "outbox/crash.rs"]
 mod crash;
+#[path = "outbox/fuzz.rs"]
+mod fuzz;
 #[path = "outbox/input.rs"]
 mod input;
 #[path = "outbox/order.rs"]

@@ -43,7 +43,8 @@ AS $$
         INSERT INTO work.jobs (seq, scheduled_at, created_at, fence, id, attempt, max_attempts, priority, unique_scope,
             status, queue, kind, expires_at, timeout_ms, unique_key, headers, args, worker, tags)
         SELECT seq, coalesce(_now, clock_timestamp()), created_at, fence, id, least(attempt, _most - 1),
-            least(greatest(max_attempts, least(attempt, _most - 1) + 1), _most), priority, unique_scope,
+            least(greatest(max_attempts, least(attempt, _most - 1) + 1), _most),
+            least(greatest(priority, 0), 9), unique_scope,
             status, queue, kind, expires_at, timeout_ms, unique_key, headers, args, worker, tags
         FROM dead
         ON CONFLICT DO NOTHING RETURNING id, queue
