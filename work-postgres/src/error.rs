@@ -11,13 +11,13 @@ use crate::capacity;
 #[non_exhaustive]
 pub enum OpenError {
     /// The URL cannot be read. It is not repeated here, since it may hold a password.
-    #[error("the URL of the database is wrong: {source}; use postgres://user@host:5432/database")]
+    #[error("the URL of the database is wrong: {}; use postgres://user@host:5432/database", work_core::brief(.source))]
     InvalidUrl {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The name of the schema is no name that needs no quotes.
-    #[error("invalid schema name {given:?}; use 1 to 48 of a-z 0-9 _, starting with a letter or _, and not with pg_")]
+    #[error("invalid schema name {}; use 1 to 48 of a-z 0-9 _, starting with a letter or _, and not with pg_", work_core::shown(.given))]
     InvalidSchema {
         /// The name that was given.
         given: String,
@@ -91,7 +91,7 @@ pub enum OpenError {
         missing: String,
     },
     /// The schema has a table `jobs` that is not ours.
-    #[error("{server}: the schema {schema:?} has a table `jobs` of another program; use another schema")]
+    #[error("{server}: the schema {} has a table `jobs` of another program; use another schema", work_core::shown(.schema))]
     Foreign {
         /// Host and database.
         server: String,
@@ -100,7 +100,8 @@ pub enum OpenError {
     },
     /// A newer version of this software has changed the tables.
     #[error(
-        "{server}: the schema {schema:?} has version {found}, and this program knows versions up to {known}; run a newer program"
+        "{server}: the schema {} has version {found}, and this program knows versions up to {known}; run a newer program",
+        work_core::shown(.schema)
     )]
     NewerSchema {
         /// Host and database.
@@ -113,7 +114,7 @@ pub enum OpenError {
         known: i64,
     },
     /// A setting that durability rests on is not what it must be.
-    #[error("{server}: {setting} is {found:?} and must be {needed:?} for the durability that was asked for")]
+    #[error("{server}: {setting} is {} and must be {needed:?} for the durability that was asked for", work_core::shown(.found))]
     NotDurable {
         /// Host and database.
         server: String,

@@ -106,6 +106,30 @@ async fn a_running_row_written_by_hand_does_not_stop_the_rescue_of_others() {
 }
 
 #[tokio::test]
+async fn a_row_that_waits_for_a_key_and_was_never_due_goes_on() {
+    let place = Place::new();
+    let store = place.open().await;
+    place.other().await.run("INSERT INTO work.jobs (kind, after_key) VALUES ('bad', 'nobody')").await.unwrap();
+    store.insert(vec![job("fine", 1)]).await.unwrap();
+    store.rescue(100, 3).await.unwrap();
+    assert_eq!(lease(&store, 10).await.jobs.len(), 2);
+}
+
+#[tokio::test]
+async fn a_dead_letter_with_an_impossible_priority_is_retried_with_the_nearest_one() {
+    let place = Place::new();
+    let store = place.open().await;
+    let other = place.other().await;
+    other.run("INSERT INTO work.jobs (kind, max_attempts) VALUES ('bad', 0), ('bad', 0)").await.unwrap();
+    assert_eq!(lease(&store, 10).await.jobs.len(), 0);
+    other
+        .run("UPDATE work.history SET priority = -26150 WHERE seq = (SELECT min(seq) FROM work.history)")
+        .await
+        .unwrap();
+    assert_eq!(store.retry_all(JobFilter::all(), 10).await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn a_job_ends_although_somebody_wrote_its_id_and_its_key_into_the_history() {
     let place = Place::new();
     let store = place.open().await;

@@ -8,7 +8,7 @@ use work_core::{StoreError, StoreFault};
 #[non_exhaustive]
 pub enum OpenError {
     /// The folder that the file should be in does not exist.
-    #[error("{}: the folder {} does not exist; create it first", path.display(), parent.display())]
+    #[error("{}: the folder {} does not exist; create it first", work_core::brief(&path.display()), work_core::brief(&parent.display()))]
     NoFolder {
         /// The file.
         path: PathBuf,
@@ -16,7 +16,7 @@ pub enum OpenError {
         parent: PathBuf,
     },
     /// The path is a folder.
-    #[error("{}: this is a folder; give the path of a file", path.display())]
+    #[error("{}: this is a folder; give the path of a file", work_core::brief(&path.display()))]
     IsFolder {
         /// The path.
         path: PathBuf,
@@ -28,25 +28,25 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A store in memory is not durable.
-    #[error("{}: SQLite in memory keeps nothing; use `work_core::store::MemoryStore`, or the path of a file", path.display())]
+    #[error("{}: SQLite in memory keeps nothing; use `work_core::store::MemoryStore`, or the path of a file", work_core::brief(&path.display()))]
     InMemory {
         /// The path that was given.
         path: PathBuf,
     },
     /// The file is no SQLite database.
-    #[error("{}: this is not an SQLite database; give another path, or move the file away", path.display())]
+    #[error("{}: this is not an SQLite database; give another path, or move the file away", work_core::brief(&path.display()))]
     NotSqlite {
         /// The file.
         path: PathBuf,
     },
     /// The database has a table `jobs` that is not ours.
-    #[error("{}: this database has a table `jobs` of another program; give another path", path.display())]
+    #[error("{}: this database has a table `jobs` of another program; give another path", work_core::brief(&path.display()))]
     Foreign {
         /// The file.
         path: PathBuf,
     },
     /// A newer version of this software has changed the tables.
-    #[error("{}: the schema has version {found}, and this program knows versions up to {known}; run a newer program", path.display())]
+    #[error("{}: the schema has version {found}, and this program knows versions up to {known}; run a newer program", work_core::brief(&path.display()))]
     NewerSchema {
         /// The file.
         path: PathBuf,
@@ -64,13 +64,13 @@ pub enum OpenError {
         missing: String,
     },
     /// The file or its disk cannot be written.
-    #[error("{}: read-only; make the file and its folder writable", path.display())]
+    #[error("{}: read-only; make the file and its folder writable", work_core::brief(&path.display()))]
     ReadOnly {
         /// The file.
         path: PathBuf,
     },
     /// The file, or one beside it, cannot be opened: usually a matter of permissions.
-    #[error("{}: cannot be opened; this user must be able to read and write the file and its folder ({source})", path.display())]
+    #[error("{}: cannot be opened; this user must be able to read and write the file and its folder ({source})", work_core::brief(&path.display()))]
     NoAccess {
         /// The file.
         path: PathBuf,
@@ -78,25 +78,25 @@ pub enum OpenError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The disk is full.
-    #[error("{}: the disk is full; free some space", path.display())]
+    #[error("{}: the disk is full; free some space", work_core::brief(&path.display()))]
     DiskFull {
         /// The file.
         path: PathBuf,
     },
     /// Another process holds the write lock.
-    #[error("{}: another process has locked the database for more than 5 s; end it, or wait", path.display())]
+    #[error("{}: another process has locked the database for more than 5 s; end it, or wait", work_core::brief(&path.display()))]
     Locked {
         /// The file.
         path: PathBuf,
     },
     /// The file is damaged.
-    #[error("{}: the database is damaged; restore it from a copy", path.display())]
+    #[error("{}: the database is damaged; restore it from a copy", work_core::brief(&path.display()))]
     Damaged {
         /// The file.
         path: PathBuf,
     },
     /// A setting that durability rests on could not be had.
-    #[error("{}: {setting} is {found:?} and must be {needed:?} for the durability that was asked for", path.display())]
+    #[error("{}: {setting} is {found:?} and must be {needed:?} for the durability that was asked for", work_core::brief(&path.display()))]
     NotDurable {
         /// The file.
         path: PathBuf,
@@ -114,7 +114,7 @@ pub enum OpenError {
         found: &'static str,
     },
     /// Anything else.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", work_core::brief(&path.display()))]
     Other {
         /// The file.
         path: PathBuf,

@@ -92,6 +92,77 @@ async fn a_running_row_written_by_hand_does_not_stop_the_rescue_of_others() {
 }
 
 #[tokio::test]
+async fn a_row_whose_id_is_none_is_a_dead_letter_with_its_on_error_job_and_holds_its_key() {
+    let (_dir, path, store) = place().await;
+    let stored = |job: Job| job.into_stored(DEFAULT_MAX_ARGS).unwrap();
+    let unique = || Job::new("bad", ()).unique(work_core::Unique::while_kept("k"));
+    store.insert(vec![stored(unique().on_error(Job::new("oops", ())))]).await.unwrap();
+    Connection::open(&path).unwrap().execute_batch("UPDATE jobs SET id = x'01020304'").unwrap();
+    // Whoever asks for the key is answered, and stops nobody in the same batch.
+    let inserted = store.insert(vec![stored(unique()), stored(Job::new("fine", ()))]).await.unwrap();
+    assert_eq!(inserted.len(), 2);
+    assert_eq!(lease(&store, 10).await.len(), 1);
+    assert_eq!(dead(&store).await.len(), 1);
+    assert_eq!(lease(&store, 10).await[0].job.parts.kind.as_str(), "oops");
+}
+
+#[tokio::test]
+async fn a_row_that_waits_for_a_key_and_was_never_due_goes_on() {
+    let (_dir, path, store) = place().await;
+    let sql = "INSERT INTO jobs (kind, after_key) VALUES ('bad', 'nobody')";
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    store.insert(vec![Job::new("fine", ()).into_stored(DEFAULT_MAX_ARGS).unwrap()]).await.unwrap();
+    store.rescue(100, 3).await.unwrap();
+    assert_eq!(lease(&store, 10).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_queue_whose_name_is_no_text_does_not_stop_the_queues_of_other_keys() {
+    let (_dir, path, store) = place().await;
+    let sql = "INSERT INTO jobs (kind, queue) VALUES ('bad', CAST(x'6d61696c3aff' AS TEXT))";
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    for key in ["a", "z"] {
+        let job = Job::new("fine", ()).queue(work_core::Queue::of_key("mail", key));
+        store.insert(vec![job.into_stored(DEFAULT_MAX_ARGS).unwrap()]).await.unwrap();
+    }
+    let queues = vec![work_core::Queue::each_key("mail")];
+    let want = Want { queues, limit: 10, worker: "test".into(), ..Want::default() };
+    assert_eq!(store.lease(want).await.unwrap().jobs.len(), 2);
+}
+
+#[tokio::test]
+async fn limits_and_workers_that_are_none_limit_nothing_and_are_shown() {
+    let (_dir, path, store) = place().await;
+    let rows = "INSERT INTO limits VALUES ('default', -1), ('mail', 99999999999);
+        INSERT INTO rates VALUES ('default', 'even', 99999999999, 5, 1, NULL), ('mail', 'even', 1, 5, 99999999999, CAST(x'ff' AS TEXT));
+        INSERT INTO paused VALUES (CAST(x'ff' AS TEXT), 1);
+        INSERT INTO workers SELECT CAST(x'ff' AS TEXT), CAST(x'ff' AS TEXT), -1, CAST(x'ff' AS TEXT), CAST(x'ff' AS TEXT), -1, -1, 0,
+            9223372036854775807;";
+    Connection::open(&path).unwrap().execute_batch(rows).unwrap();
+    store.insert(vec![Job::new("fine", ()).into_stored(DEFAULT_MAX_ARGS).unwrap()]).await.unwrap();
+    assert_eq!(lease(&store, 10).await.len(), 1);
+    assert_eq!(store.workers().await.unwrap()[0].pid, 0);
+    let queues = store.queues().await.unwrap();
+    assert!(queues.iter().all(|queue| queue.at_most.is_none() && queue.rate.is_none()), "{queues:?}");
+}
+
+#[tokio::test]
+async fn an_error_that_is_no_text_is_shown_as_far_as_it_is_one() {
+    let (_dir, path, store) = place().await;
+    store.insert(vec![Job::new("bad", ()).into_stored(DEFAULT_MAX_ARGS).unwrap()]).await.unwrap();
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("UPDATE jobs SET max_attempts = 0, tags = CAST(x'ff' AS TEXT)")
+        .unwrap();
+    assert_eq!(lease(&store, 10).await.len(), 0);
+    Connection::open(&path).unwrap().execute_batch("UPDATE attempts SET message = CAST(x'61ff' AS TEXT)").unwrap();
+    let job = dead(&store).await.pop().unwrap();
+    assert_eq!(job.last_error().unwrap().message, "a\u{fffd}");
+    store.delete(vec![job.job.parts.id]).await.unwrap();
+    assert!(dead(&store).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_settlement_of_a_row_that_was_deleted_does_not_reach_its_successor() {
     let (_dir, path, store) = place().await;
     let one = |kind| Job::new(kind, ()).into_stored(DEFAULT_MAX_ARGS).unwrap();

@@ -5,7 +5,7 @@ use work_core::{ArgsError, InvalidJob, InvalidName, JobId, RouteError, StoreErro
 #[non_exhaustive]
 pub enum InvalidWorkflow {
     /// A name that would not fit into the name of a queue.
-    #[error("invalid {what} name {given:?}; use 1 to {most} of A-Z a-z 0-9 _ -, starting with a letter or a digit")]
+    #[error("invalid {what} name {}; use 1 to {most} of A-Z a-z 0-9 _ -, starting with a letter or a digit", work_core::shown(.given))]
     Name {
         /// Of what.
         what: &'static str,
@@ -15,10 +15,10 @@ pub enum InvalidWorkflow {
         most: usize,
     },
     /// Two states have one name.
-    #[error("two states have the name {0:?}")]
+    #[error("two states have the name {}", work_core::shown(.0))]
     DoubleName(&'static str),
     /// A state that [`States::ALL`](crate::States::ALL) does not list.
-    #[error("state {given:?}, named by {by}, is not one of States::ALL")]
+    #[error("state {}, named by {by}, is not one of States::ALL", work_core::shown(.given))]
     Unknown {
         /// The name of the state.
         given: &'static str,
@@ -26,13 +26,13 @@ pub enum InvalidWorkflow {
         by: String,
     },
     /// A state has a handler twice, or is terminal and has one.
-    #[error("state {0:?} is declared twice")]
+    #[error("state {} is declared twice", work_core::shown(.0))]
     Twice(&'static str),
     /// A state that is not terminal has no handler.
-    #[error("state {0:?} has no handler: give it one with `state`, or declare it with `terminal`")]
+    #[error("state {} has no handler: give it one with `state`, or declare it with `terminal`", work_core::shown(.0))]
     MissingHandler(&'static str),
     /// Nothing could ever run.
-    #[error("state {state:?}: concurrency {given} is out of range; use 1 to 1000000")]
+    #[error("state {}: concurrency {given} is out of range; use 1 to 1000000", work_core::shown(.state))]
     Concurrency {
         /// The state.
         state: &'static str,
@@ -40,7 +40,7 @@ pub enum InvalidWorkflow {
         given: usize,
     },
     /// No attempt, or too many.
-    #[error("state {state:?}: max_attempts {given} is out of range; use 1 to 1000")]
+    #[error("state {}: max_attempts {given} is out of range; use 1 to 1000", work_core::shown(.state))]
     MaxAttempts {
         /// The state.
         state: &'static str,
@@ -48,16 +48,16 @@ pub enum InvalidWorkflow {
         given: u32,
     },
     /// A timeout that would let nothing run.
-    #[error("state {0:?}: timeout 0 is out of range; use more than zero")]
+    #[error("state {}: timeout 0 is out of range; use more than zero", work_core::shown(.0))]
     Timeout(&'static str),
     /// Nothing starts.
     #[error("no state to start in: declare one with `start`")]
     NoStart,
     /// No way leads to it.
-    #[error("state {0:?} cannot be reached from any start")]
+    #[error("state {} cannot be reached from any start", work_core::shown(.0))]
     Unreachable(&'static str),
     /// No way leads out of it.
-    #[error("no terminal state can be reached from state {0:?}: its items would never end")]
+    #[error("no terminal state can be reached from state {}: its items would never end", work_core::shown(.0))]
     NoEnd(&'static str),
     /// The router did not take it.
     #[error(transparent)]
@@ -69,7 +69,7 @@ pub enum InvalidWorkflow {
 #[non_exhaustive]
 pub enum FlowError {
     /// There is, or was, a run of this name.
-    #[error("workflow {workflow:?} has a run {run:?} already")]
+    #[error("workflow {} has a run {} already", work_core::shown(.workflow), work_core::shown(.run))]
     RunExists {
         /// The workflow.
         workflow: String,
@@ -77,7 +77,7 @@ pub enum FlowError {
         run: String,
     },
     /// There is no run of this name, or it was cancelled.
-    #[error("workflow {workflow:?} has no run {run:?}, or it was cancelled")]
+    #[error("workflow {} has no run {}, or it was cancelled", work_core::shown(.workflow), work_core::shown(.run))]
     NoRun {
         /// The workflow.
         workflow: String,
@@ -85,7 +85,7 @@ pub enum FlowError {
         run: String,
     },
     /// A name that would not fit into the name of a queue.
-    #[error("invalid {what} name {given:?}; use 1 to {most} of A-Z a-z 0-9 _ -, starting with a letter or a digit")]
+    #[error("invalid {what} name {}; use 1 to {most} of A-Z a-z 0-9 _ -, starting with a letter or a digit", work_core::shown(.given))]
     Name {
         /// Of what.
         what: &'static str,
@@ -95,7 +95,7 @@ pub enum FlowError {
         most: usize,
     },
     /// An item may not begin in this state.
-    #[error("items cannot start in state {given:?}; the starts are: {starts}")]
+    #[error("items cannot start in state {}; the starts are: {starts}", work_core::shown(.given))]
     NoStart {
         /// The state.
         given: String,
@@ -103,7 +103,7 @@ pub enum FlowError {
         starts: String,
     },
     /// A name that is no state of the workflow.
-    #[error("workflow {workflow:?} has no state {given:?}; it has: {known}")]
+    #[error("workflow {} has no state {}; it has: {}", work_core::shown(.workflow), work_core::shown(.given), work_core::brief(.known))]
     UnknownState {
         /// The workflow.
         workflow: String,
@@ -113,7 +113,7 @@ pub enum FlowError {
         known: String,
     },
     /// An export of another workflow.
-    #[error("the export is of workflow {given:?}, not of {workflow:?}")]
+    #[error("the export is of workflow {}, not of {}", work_core::shown(.given), work_core::shown(.workflow))]
     OtherWorkflow {
         /// This workflow.
         workflow: String,
@@ -127,7 +127,7 @@ pub enum FlowError {
     #[error(transparent)]
     Args(#[from] ArgsError),
     /// JSON that cannot be written or read.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", work_core::brief(.source))]
     Json {
         /// What it was to be.
         what: &'static str,

@@ -8,7 +8,7 @@ pub enum OutboxError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A name that no table or column can have.
-    #[error("{role} {given:?} is no name; use 1 to 63 bytes without control characters")]
+    #[error("{role} {} is no name; use 1 to 63 bytes without control characters", work_core::shown(.given))]
     BadName {
         /// What it should have named.
         role: &'static str,
@@ -16,7 +16,7 @@ pub enum OutboxError {
         given: String,
     },
     /// There is no such table in the schema, or in the search path.
-    #[error("there is no table {given:?}; there are: {known}")]
+    #[error("there is no table {}; there are: {}", work_core::shown(.given), work_core::brief(.known))]
     NoTable {
         /// What was given.
         given: String,
@@ -24,7 +24,7 @@ pub enum OutboxError {
         known: String,
     },
     /// It is something else than a table.
-    #[error("{given:?} is a {found}; use a table, whose rows can be marked")]
+    #[error("{} is a {found}; use a table, whose rows can be marked", work_core::shown(.given))]
     NotATable {
         /// What was given.
         given: String,
@@ -32,7 +32,7 @@ pub enum OutboxError {
         found: String,
     },
     /// The table has no such column.
-    #[error("table {table:?} has no {role} column {given:?}; it has: {known}")]
+    #[error("table {} has no {role} column {}; it has: {}", work_core::shown(.table), work_core::shown(.given), work_core::brief(.known))]
     NoColumn {
         /// The table.
         table: String,
@@ -44,7 +44,7 @@ pub enum OutboxError {
         known: String,
     },
     /// Two things that exclude each other are in one column.
-    #[error("column {given:?} is given for {role} and for {other}; use two columns")]
+    #[error("column {} is given for {role} and for {other}; use two columns", work_core::shown(.given))]
     SameColumn {
         /// The column.
         given: String,
@@ -54,7 +54,7 @@ pub enum OutboxError {
         other: &'static str,
     },
     /// A column of the wrong kind.
-    #[error("{role} column {given:?} is {found}; use {accepted}")]
+    #[error("{role} column {} is {found}; use {accepted}", work_core::shown(.given))]
     BadColumn {
         /// What the column is for.
         role: &'static str,

@@ -453,7 +453,7 @@ fn config_of(url: &str) -> Result<Config, OpenError> {
     }
     let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
         let why = in_full(&error);
-        wrong(if why.contains("unknown option") { "it has an option that there is not".to_owned() } else { why })
+        wrong(if why.contains("unknown option") { "it has an option that there is not".to_owned() } else { without_given(&why) })
     })?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(wrong("it names no host".to_owned()));
@@ -463,4 +463,12 @@ fn config_of(url: &str) -> Result<Config, OpenError> {
         return Err(wrong("it has more than one `@`, and one of a user or a password is written %40".to_owned()));
     }
     Ok(config)
+}
+
+/// What is wrong with a URL, without what stands in it, which may be a password. The name of an option stays.
+fn without_given(text: &str) -> String {
+    let (Some(start), Some(end)) = (text.find('`'), text.rfind('`')) else { return text.to_owned() };
+    let name = text.get(start + 1..end).unwrap_or_default();
+    let plain = name.len() <= 30 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if plain { text.to_owned() } else { format!("{}`…`{}", &text[..start], &text[end + 1..]) }
 }

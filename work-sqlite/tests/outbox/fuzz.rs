@@ -46,6 +46,46 @@ fn add(place: &Place, random: &mut Random) -> Option<String> {
     place.user.execute(&sql, rusqlite::params_from_iter(&row)).is_ok().then(|| format!("{row:?}"))
 }
 
+#[tokio::test]
+async fn any_name_of_a_table_or_a_column_is_found_or_refused() {
+    let place = Place::new(
+        "CREATE TABLE outbox(id INTEGER PRIMARY KEY, key, payload, \"a \"\"b\", headers, published_at, error)",
+    );
+    let names = [
+        "outbox",
+        "id",
+        "key",
+        "payload",
+        "a \"b",
+        "main.outbox",
+        "published_at",
+        "sqlite_schema",
+        "x'); DROP TABLE outbox; --",
+    ];
+    let mut fuzz = Fuzz::new("names of an outbox in SQLite").cases(2_000);
+    while let Some(mut random) = fuzz.next_case() {
+        let name = random.text(&names);
+        fuzz.about(&name);
+        let good = || place.outbox();
+        let builder = match random.below(6) {
+            0 => work_sqlite::outbox::SqliteOutbox::builder(place.path(), &name),
+            1 => good().id(&name),
+            2 => good().key(&name),
+            3 => good().payload(&name),
+            4 => good().published_at(&name),
+            _ => good().topic(&name),
+        };
+        if let Err(error) = builder.open().await {
+            check_message(error);
+        }
+    }
+    assert_eq!(place.pending(), 0);
+}
+
+/// Bytes and a text that are the same are one id.
+const DEAD: &str = "SELECT count(*) FROM outbox
+    WHERE published_at IS NULL AND CAST(id AS TEXT) IN (SELECT id FROM work_outbox_dead)";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_row_is_delivered_or_dead_with_the_reason() {
     let mut fuzz = Fuzz::new("rows of an outbox in SQLite");
@@ -57,7 +97,7 @@ async fn any_row_is_delivered_or_dead_with_the_reason() {
         let seen = Seen::default();
         let outbox = place.outbox().topic("topic").headers("headers").dead_rows(DeadRows::FreeTheirKey);
         relay(outbox, &receiver(&seen, |_| 200)).await;
-        let dead = || place.number("SELECT count(*) FROM work_outbox_dead", []);
+        let dead = || place.number(DEAD, []);
         until("delivered or dead", || ids(&seen).iter().any(|id| id == "9123456789") && place.pending() == dead())
             .await;
         assert_eq!(ids(&seen).len() + usize::try_from(dead()).unwrap(), rows.len() + 1, "each once");
