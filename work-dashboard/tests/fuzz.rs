@@ -192,6 +192,8 @@ async fn any_path_header_and_body_is_understood_or_refused() {
     assert!(site.store.counts(JobFilter::all()).await.is_ok());
 }
 
+const WORDS: [&str; 5] = ["fetch", "store", "wait", "waiting", "executing"];
+
 fn export() -> Value {
     json!({
         "workflow": "pages", "run": "monday", "overall": { "site": "x" }, "at": "2026-11-21T09:30:00Z",
@@ -207,36 +209,13 @@ fn export() -> Value {
     })
 }
 
-/// A value somewhere in it becomes another one.
-fn tamper(random: &mut Random, value: &mut Value) {
-    match value {
-        Value::Array(items) if !items.is_empty() && !random.once_in(6) => {
-            let at = random.below(items.len());
-            tamper(random, &mut items[at]);
-        }
-        Value::Object(fields) if !fields.is_empty() && !random.once_in(6) => {
-            let at = random.below(fields.len());
-            let (name, _) = fields.iter().nth(at).unwrap();
-            let name = name.clone();
-            match random.below(10) {
-                0 => drop(fields.remove(&name)),
-                _ => tamper(random, &mut fields[&name]),
-            }
-        }
-        Value::String(text) if !random.once_in(4) => {
-            *text = random.text(&[text.as_str(), "fetch", "store", "wait", "waiting", "executing"])
-        }
-        other => *other = random.json(3),
-    }
-}
-
 #[tokio::test]
 async fn any_export_is_imported_or_refused_and_what_was_imported_is_shown() {
     let mut fuzz = Fuzz::new("exports");
     while let Some(mut random) = fuzz.next_case() {
         let mut json = export();
         for _ in 0..=random.below(3) {
-            tamper(&mut random, &mut json);
+            random.tamper(&mut json, &WORDS);
         }
         let mut text = json.to_string();
         if random.once_in(5) {
@@ -278,4 +257,25 @@ async fn any_export_is_imported_or_refused_and_what_was_imported_is_shown() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn an_import_without_a_graph_may_be_repeated_when_an_item_waits_for_a_signal() {
+    let mut json = export();
+    json.as_object_mut().unwrap().remove("graph");
+    json["items"].as_array_mut().unwrap().pop();
+    let export: Export = serde_json::from_value(json).unwrap();
+    let store = MemoryStore::new();
+    workflows::import(&store, &export).await.unwrap();
+    assert_eq!(workflows::import(&store, &export).await.unwrap().there, 2);
+}
+
+#[tokio::test]
+async fn a_graph_with_a_state_that_is_no_name_is_refused() {
+    let mut json = export();
+    json["graph"][0]["state"] = "a\u{202e}b".into();
+    let store = MemoryStore::new();
+    let error = workflows::import(&store, &serde_json::from_value(json).unwrap()).await.unwrap_err();
+    assert!(error.to_string().contains("is no name of a state"), "{error}");
+    check_message(error);
 }

@@ -154,4 +154,14 @@ mod tests {
             assert_eq!(trace_id(header), None, "{header}");
         }
     }
+
+    #[test]
+    fn any_header_has_a_trace_id_or_none() {
+        let corpus = ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "ff--", "00-ä-b-c"];
+        work_core::testing::fuzz::Fuzz::new("traceparent of a log").texts(&corpus, |header| {
+            if let Some(id) = trace_id(header) {
+                assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) && header.contains(&id));
+            }
+        });
+    }
 }

@@ -100,3 +100,24 @@ impl Extractor for Extracted<'_> {
         self.0.keys().map(String::as_str).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use work_core::testing::fuzz::{Fuzz, Random};
+
+    /// Also those that no verb accepts: a row may hold anything.
+    #[test]
+    fn any_headers_have_a_valid_context_or_none() {
+        let parents = ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "ff-0-0-0"];
+        let states = ["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "=,=", "a=b,a=b"];
+        let make = |random: &mut Random| (random.text(&parents), random.text(&states));
+        Fuzz::new("traceparent and tracestate").run(make, |(parent, state)| {
+            let job = Job::new("any", ()).header(TRACEPARENT, parent).header(TRACESTATE, state);
+            if let Some(context) = extract(&job) {
+                assert!(context.is_valid());
+            }
+            assert_eq!(inject(job).parts().headers[TRACEPARENT], *parent);
+        });
+    }
+}

@@ -369,6 +369,31 @@ impl Random {
         signs.into_iter().collect()
     }
 
+    /// A value somewhere in it becomes another one, or is gone. Texts are often one of the corpus, tampered with.
+    pub fn tamper(&mut self, json: &mut Value, corpus: &[&str]) {
+        match json {
+            Value::Array(items) if !items.is_empty() && !self.once_in(6) => {
+                let at = self.below(items.len());
+                self.tamper(&mut items[at], corpus);
+            }
+            Value::Object(fields) if !fields.is_empty() && !self.once_in(6) => {
+                let at = self.below(fields.len());
+                let Some(name) = fields.keys().nth(at).cloned() else { return };
+                if self.once_in(10) {
+                    fields.remove(&name);
+                } else if let Some(value) = fields.get_mut(&name) {
+                    self.tamper(value, corpus);
+                }
+            }
+            Value::String(text) if !self.once_in(4) => {
+                let given = std::mem::take(text);
+                let one = if self.once_in(3) { self.pick(corpus) } else { given.as_str() };
+                *text = self.text(&[one]);
+            }
+            other => *other = self.json(3),
+        }
+    }
+
     /// JSON of any shape, so many levels deep at most.
     pub fn json(&mut self, levels: usize) -> Value {
         match self.below(if levels == 0 { 6 } else { 8 }) {

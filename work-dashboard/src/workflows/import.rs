@@ -120,8 +120,12 @@ async fn prepare(store: &dyn Inspect, export: &Export) -> Result<Checked, Invali
     let overall = to_raw_value(&export.overall).unwrap_or_else(|_| RawValue::NULL.to_owned());
     let mut states: Vec<String> = shapes.iter().map(|shape| shape.state.clone()).collect();
     for item in &export.items {
-        if !states.contains(&item.state) {
-            states.push(item.state.clone());
+        // Also where a signal leads that it waits for: so a repeated import knows the same states.
+        let then = item.unless.iter().filter(|_| item.phase == "waiting").map(|(_, then)| then);
+        for state in std::iter::once(&item.state).chain(then) {
+            if !states.contains(state) {
+                states.push(state.clone());
+            }
         }
     }
     let made = Record { run: export.run.clone(), overall: &overall, states, graph: shapes };

@@ -4,6 +4,7 @@
 
 mod build;
 mod disk;
+mod fuzz;
 mod limits;
 mod operate;
 mod states;
