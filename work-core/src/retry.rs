@@ -202,4 +202,14 @@ mod tests {
             prop_assert!(backoff.delay(attempt) <= MAX_BACKOFF);
         }
     }
+
+    #[test]
+    fn delays_grow_as_the_fourth_power_or_by_the_factor() {
+        let doubled = Backoff::exponential(Duration::from_secs(3), 2.0).jitter(0.0);
+        assert_eq!([1, 2, 5].map(|attempt| doubled.delay(attempt).as_secs()), [3, 6, 48]);
+        let backoff = Backoff::default().jitter(0.0);
+        for (attempt, seconds) in [(0, 1), (1, 1), (2, 16), (3, 81), (10, 10_000), (25, 86_400)] {
+            assert_eq!(backoff.delay(attempt), Duration::from_secs(seconds), "{attempt}");
+        }
+    }
 }

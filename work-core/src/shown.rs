@@ -32,9 +32,9 @@ fn cut(text: &str, most: usize, escape: impl Fn(char) -> bool) -> String {
     for sign in text.chars() {
         let whole = short.len();
         if escape(sign) {
-            short.extend(sign.escape_debug())
+            short.extend(sign.escape_debug());
         } else {
-            short.push(sign)
+            short.push(sign);
         }
         if short.len() > most {
             short.truncate(whole);

@@ -126,12 +126,16 @@ async fn settings_out_of_range_are_named() {
     for (runner, part) in [
         (runner().concurrency(0), "concurrency 0 is out of range; use 1 to 1000000"),
         (runner().lease_for(Duration::from_millis(99)), "lease_for 99ms is out of range; use at least 100 ms"),
+        (runner().aging(Duration::from_micros(999)), "aging 999µs is out of range; use 1 ms to 365 days"),
+        (runner().aging(Duration::from_secs(365 * 86_400 + 1)), "aging 31536001s is out of range"),
         (runner().queues(none), "at least one queue"),
         (runner().queues(["a b"]), "U+0020"),
     ] {
         let error = runner.run_until(std::future::ready(())).await.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
+    let year = runner().aging(Duration::from_secs(365 * 86_400));
+    assert!(year.run_until(std::future::ready(())).await.is_ok(), "as long as it may be");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

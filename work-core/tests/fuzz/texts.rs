@@ -5,6 +5,13 @@ use work_core::testing::fuzz::{Fuzz, check_message};
 use work_core::{CatchUp, JobId, JobState, Kind, Overlap, Queue, Schedule};
 
 #[test]
+fn every_state_is_read_as_it_is_written() {
+    for state in JobState::ALL {
+        assert_eq!(state.to_string().parse(), Ok(state));
+    }
+}
+
+#[test]
 fn an_id_with_a_line_break_is_refused_in_one_line() {
     let error = "01932f7b8d2c7a41b2c30\r\n456789ab".parse::<JobId>().unwrap_err();
     check_message(&error);
