@@ -90,7 +90,7 @@ const DEAD: &str = "SELECT count(*) FROM outbox
 async fn any_row_is_delivered_or_dead_with_the_reason() {
     let mut fuzz = Fuzz::new("rows of an outbox in SQLite");
     while let Some(mut random) = fuzz.next_case() {
-        let place = Place::new(random.pick(&TABLES));
+        let place = Place::new(random.pick::<&str>(&TABLES));
         let rows: Vec<String> = (0..random.below(30)).filter_map(|_| add(&place, &mut random)).collect();
         fuzz.about(&rows);
         place.user.execute("INSERT INTO outbox(id, key, payload) VALUES (9123456789, 'last', '1')", []).unwrap();
