@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::Error;
 
 use crate::finite::first_infinite;
-use crate::{Job, Kind, brief};
+use crate::{Job, Kind};
 
 /// Arguments that know the kind of job they belong to.
 ///
@@ -46,7 +46,7 @@ pub trait JobArgs: Serialize + DeserializeOwned + Send + Sync + 'static {
 #[non_exhaustive]
 pub enum ArgsError {
     /// The value has no JSON form, for example a map with keys that are no strings, or a number that is infinite.
-    #[error("args of type {type_name} have no JSON form: {}", brief(.source))]
+    #[error("args of type {type_name} have no JSON form: {source}")]
     Encode {
         /// The Rust type.
         type_name: &'static str,
@@ -54,7 +54,7 @@ pub enum ArgsError {
         source: serde_json::Error,
     },
     /// The stored arguments are not what the handler takes.
-    #[error("args are not a {type_name}: {}", brief(.source))]
+    #[error("args are not a {type_name}: {source}")]
     Decode {
         /// The Rust type that the handler takes.
         type_name: &'static str,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::args::ArgsError;
 use crate::compose::{MAX_RESERVED, RESERVED};
-use crate::cut::cut;
+use crate::cut;
 use crate::name::InvalidName;
 use crate::{JobId, Kind, QueueFull, Status};
 

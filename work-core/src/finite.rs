@@ -10,7 +10,7 @@ pub(crate) fn first_infinite<T: Serialize + ?Sized>(value: &T) -> Option<String>
     let Stop { number, mut way } = value.serialize(Look).err()?;
     way.reverse();
     let number = number?;
-    Some(if way.is_empty() { number.to_string() } else { format!("{number} at {}", crate::cut::cut(&way.join("."))) })
+    Some(if way.is_empty() { number.to_string() } else { format!("{number} at {}", crate::cut(&way.join("."))) })
 }
 
 /// Goes through a value, and writes nothing.

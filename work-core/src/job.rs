@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::args::{ArgsError, Payload};
 use crate::compose::{ON_ERROR, Packed};
-use crate::cut::cut;
+use crate::cut;
 use crate::error::{InvalidJob, MAX_HEADERS};
 use crate::store::{NewJob, Seal};
 use crate::{Context, Kind, Queue, Unique};

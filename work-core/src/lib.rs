@@ -7,7 +7,6 @@ mod clock;
 mod compose;
 mod concurrent;
 mod context;
-mod cut;
 mod derived_id;
 #[cfg(feature = "encryption")]
 pub mod encryption;
@@ -65,7 +64,7 @@ pub use queue_full::QueueFull;
 pub use retry::{Backoff, DEFAULT_MAX_ATTEMPTS, MAX_BACKOFF, RetryPolicy};
 pub use router::{RouteError, Router};
 pub use schedule::{CatchUp, FieldFault, InvalidSchedule, MAX_CRON_TEXT, Overlap, Schedule, UnknownPolicy};
-pub use shown::{brief, shown};
+pub use shown::{brief, cut, shown};
 #[doc(inline)]
 pub use source::Source;
 pub use state::{JobState, UnknownState};

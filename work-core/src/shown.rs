@@ -1,5 +1,29 @@
-/// The most bytes of a text that a message shows.
-const MOST: usize = 120;
+//! Texts that were given, as messages show them.
+
+/// How much of a text a message shows, when it is escaped.
+const CHARACTERS: usize = 80;
+const BYTES: usize = 120;
+
+/// The beginning of a text that was given, for a field that a message shows by its `Debug`: at most 80 characters when it is
+/// escaped, and 120 bytes, with a mark if it is not all. For authors of stores.
+///
+/// ```
+/// use work_core::cut;
+///
+/// assert_eq!(format!("{:?}", cut("a b")), "\"a b\"");
+/// assert_eq!(cut(&"\u{1b}".repeat(1_000)).chars().count(), 14);
+/// ```
+#[must_use]
+pub fn cut(text: &str) -> String {
+    let (mut characters, mut bytes) = (0, 0);
+    let fits = |c: &char| {
+        characters += c.escape_debug().count();
+        bytes += c.escape_debug().map(char::len_utf8).sum::<usize>();
+        characters <= CHARACTERS && bytes <= BYTES
+    };
+    let beginning: String = text.chars().take_while(fits).collect();
+    if beginning.len() == text.len() { beginning } else { beginning + "…" }
+}
 
 /// A text from outside, for a message: in quotes, with no sign that a terminal obeys, and 120 bytes of it at most, however
 /// long it is.
@@ -11,7 +35,7 @@ const MOST: usize = 120;
 /// ```
 #[must_use]
 pub fn shown(text: &str) -> String {
-    format!("\"{}\"", cut(text, MOST, |sign| sign != '\''))
+    format!("{:?}", cut(text))
 }
 
 /// What another library says of a text from outside, perhaps with all of it, for a message: 240 bytes of it at most, with no
@@ -23,20 +47,15 @@ pub fn shown(text: &str) -> String {
 /// ```
 #[must_use]
 pub fn brief(error: &(impl std::fmt::Display + ?Sized)) -> String {
-    cut(&error.to_string(), 2 * MOST, |sign| !matches!(sign, '\'' | '"' | '\\'))
-}
-
-/// At most so many bytes, with those signs escaped that are to be, where their `Debug` is.
-fn cut(text: &str, most: usize, escape: impl Fn(char) -> bool) -> String {
-    let mut short = String::with_capacity(text.len().min(most));
+    let (text, mut short) = (error.to_string(), String::new());
     for sign in text.chars() {
         let whole = short.len();
-        if escape(sign) {
-            short.extend(sign.escape_debug());
-        } else {
+        if matches!(sign, '\'' | '"' | '\\') {
             short.push(sign);
+        } else {
+            short.extend(sign.escape_debug());
         }
-        if short.len() > most {
+        if short.len() > 2 * BYTES {
             short.truncate(whole);
             short.push('…');
             break;
@@ -58,8 +77,9 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_between_signs() {
-        assert_eq!(shown(&"x".repeat(10_000)), format!("\"{}…\"", "x".repeat(120)));
-        assert_eq!(shown(&"\0".repeat(10_000)).len(), 2 + 120 + 3);
+        assert_eq!(cut(&"x".repeat(80)), "x".repeat(80));
+        assert_eq!(shown(&"x".repeat(81)), format!("\"{}…\"", "x".repeat(80)));
+        assert_eq!(cut(&"\u{202e}".repeat(1_000)), "\u{202e}".repeat(10) + "…");
         assert_eq!(shown(&"€".repeat(100)), format!("\"{}…\"", "€".repeat(40)));
     }
 

@@ -69,6 +69,6 @@ impl FromStr for JobState {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|state| state.name() == text);
-        found.ok_or_else(|| UnknownState { given: crate::cut::cut(text) })
+        found.ok_or_else(|| UnknownState { given: crate::cut(text) })
     }
 }

@@ -282,7 +282,7 @@ fn checked_token(which: &'static str, token: &str) -> Result<Hashed, BuildError>
 }
 
 fn shortened(text: &str) -> String {
-    work_core::store::cut(text)
+    work_core::cut(text)
 }
 
 fn checked_host(name: &str) -> Result<String, BuildError> {

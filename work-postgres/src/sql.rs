@@ -143,7 +143,7 @@ impl Schema {
         let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') && !name.starts_with("pg_");
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if !starts_well || name.len() > MAX_SCHEMA || !name.chars().all(allowed) {
-            return Err(OpenError::InvalidSchema { given: work_core::store::cut(name) });
+            return Err(OpenError::InvalidSchema { given: work_core::cut(name) });
         }
         Ok(Self(name.to_owned()))
     }

@@ -38,9 +38,9 @@ async fn a_url_that_is_none_is_refused_and_its_password_is_not_shown() {
 async fn a_scheme_with_a_slip_shows_no_password() {
     let refused =
         PostgresStore::builder("postgres:://ann:s3cret@host:5432/db?sslmode=require").connect().await.unwrap_err();
-    assert!(refused.to_string().contains("unknown option `…`"), "{refused}");
+    assert!(refused.to_string().contains("it has an option that there is not"), "{refused}");
     let refused = PostgresStore::builder("postgres://host/db?sslmod=require").connect().await.unwrap_err();
-    assert!(refused.to_string().contains("unknown option `sslmod`"), "{refused}");
+    assert!(refused.to_string().contains("it has an option that there is not"), "{refused}");
 }
 
 #[tokio::test]

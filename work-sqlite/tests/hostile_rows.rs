@@ -101,9 +101,15 @@ async fn a_row_whose_id_is_none_is_a_dead_letter_with_its_on_error_job_and_holds
     // Whoever asks for the key is answered, and stops nobody in the same batch.
     let inserted = store.insert(vec![stored(unique()), stored(Job::new("fine", ()))]).await.unwrap();
     assert_eq!(inserted.len(), 2);
-    assert_eq!(lease(&store, 10).await.len(), 1);
-    assert_eq!(dead(&store).await.len(), 1);
-    assert_eq!(lease(&store, 10).await[0].job.parts.kind.as_str(), "oops");
+    let mut kinds = Vec::new();
+    // The on-error job may be due in the lease that makes it.
+    for _ in 0..2 {
+        kinds.extend(lease(&store, 10).await.iter().map(|lease| lease.job.parts.kind.to_string()));
+        assert_eq!(dead(&store).await.len(), 1);
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["fine", "oops"]);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub(crate) fn is_name(name: &str, most: usize) -> bool {
 
 /// At most 80 characters, for a message.
 pub(crate) fn shown(name: &str) -> String {
-    work_core::store::cut(name)
+    work_core::cut(name)
 }
 
 pub(crate) fn queue(workflow: &str, run: &str, state: &str) -> Queue {

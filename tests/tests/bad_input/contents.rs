@@ -205,7 +205,7 @@ async fn a_transaction_of_another_database_is_refused_by_what_is_missing() {
         let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
         insert_in(&transaction, &new())
     };
-    table.refused_for_good(Case(61, "another database", "jobs"), inserted).await;
+    table.refused_for_good(Case(61, "another database", "capacities"), inserted).await;
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let mut reader = Connection::open_with_flags(&place.path, flags).unwrap();
     let inserted = async {

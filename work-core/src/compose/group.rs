@@ -108,7 +108,7 @@ impl Group {
         }
         let key = |job: &Job| job.parts().unique.as_ref().map(|unique| unique.key().to_owned());
         if let Some(key) = self.jobs.iter().find_map(key) {
-            let given = format!("{:?} of a job of a group", crate::cut::cut(&key));
+            let given = format!("{} of a job of a group", crate::shown(&key));
             return Err(InvalidJob::out_of_range("unique key", given, "none"));
         }
         once_each("group", self.all().map(Job::id))?;

@@ -84,7 +84,7 @@ impl Keys {
         let name = name.into();
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if name.is_empty() || name.len() > 32 || !name.chars().all(allowed) {
-            return Err(InvalidKey::Name { given: crate::cut::cut(&name) });
+            return Err(InvalidKey::Name { given: crate::cut(&name) });
         }
         match self.ciphers.insert(name.clone(), XChaCha20Poly1305::new(&key.into())) {
             Some(_) => Err(InvalidKey::Twice { given: name }),

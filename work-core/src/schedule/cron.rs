@@ -5,7 +5,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SubsecRoun
 use super::field::{DAY, Field, HOUR, MINUTE, MONTH, SECOND, WEEKDAY};
 use super::zone::{Shown, Zone};
 use super::{InvalidSchedule, MAX_CRON_TEXT};
-use crate::cut::cut;
+use crate::cut;
 
 /// A cron expression in a time zone.
 ///

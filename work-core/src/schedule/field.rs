@@ -90,13 +90,7 @@ impl Kind {
     }
 
     fn error(&self, part: &str, position: usize, fault: FieldFault) -> InvalidSchedule {
-        InvalidSchedule::Field {
-            field: self.name,
-            text: crate::cut::cut(part),
-            position,
-            fault,
-            accepted: self.accepted,
-        }
+        InvalidSchedule::Field { field: self.name, text: crate::cut(part), position, fault, accepted: self.accepted }
     }
 
     /// How many values there are.

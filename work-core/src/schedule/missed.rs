@@ -72,6 +72,6 @@ impl FromStr for CatchUp {
 
 impl UnknownPolicy {
     pub(super) fn of(what: &'static str, given: &str, accepted: &'static str) -> Self {
-        Self { what, given: crate::cut::cut(given), accepted }
+        Self { what, given: crate::cut(given), accepted }
     }
 }

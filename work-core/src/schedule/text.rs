@@ -20,7 +20,7 @@ impl FromStr for Schedule {
     type Err = InvalidSchedule;
 
     fn from_str(text: &str) -> Result<Self, InvalidSchedule> {
-        let unknown = || InvalidSchedule::Text { given: crate::cut::cut(text) };
+        let unknown = || InvalidSchedule::Text { given: crate::cut(text) };
         if let Some(interval) = text.strip_prefix("every ") {
             return Self::every(duration(interval).ok_or_else(unknown)?);
         }

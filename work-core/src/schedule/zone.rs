@@ -36,7 +36,7 @@ impl Zone {
     pub(super) fn parse(name: &str) -> Result<Self, InvalidSchedule> {
         Tz::from_str(name)
             .map(Self)
-            .map_err(|_| InvalidSchedule::UnknownZone { given: crate::cut::cut(name), near: near(name) })
+            .map_err(|_| InvalidSchedule::UnknownZone { given: crate::cut(name), near: near(name) })
     }
 
     pub(super) fn name(self) -> &'static str {

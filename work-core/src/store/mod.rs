@@ -37,7 +37,6 @@ pub use stored::{AttemptRecord, Counts, Page, StoredJob};
 
 pub use crate::args::{MAX_JSON_DEPTH, json_depth};
 pub use crate::compose::{GROUP_KIND, on_error_job};
-pub use crate::cut::cut;
 use crate::limit::Rate;
 use crate::{JobId, Parts, Queue, StoreError};
 

@@ -141,7 +141,7 @@ fn job(name: &RunName, shapes: &[Shape], item: &ItemView) -> Result<NewJob, Inva
         let unknown = (shapes.is_empty() && names::is_state(given)).then(|| Shape::unknown(given.to_owned()));
         known.cloned().or(unknown).ok_or_else(|| InvalidImport::State {
             item: item.id,
-            given: work_core::store::cut(given),
+            given: work_core::cut(given),
             known: shapes.iter().map(|shape| shape.state.as_str()).collect::<Vec<_>>().join(", "),
         })
     };

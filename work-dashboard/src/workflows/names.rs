@@ -55,7 +55,7 @@ impl RunName {
         if is_name(workflow, MAX_WORKFLOW) && is_name(run, MAX_RUN) {
             return Ok(Self { workflow: workflow.to_owned(), run: run.to_owned() });
         }
-        Err(InvalidRun { given: work_core::store::cut(&format!("{workflow}.{run}")) })
+        Err(InvalidRun { given: work_core::cut(&format!("{workflow}.{run}")) })
     }
 
     /// The name of the workflow.
@@ -103,7 +103,7 @@ impl FromStr for RunName {
     type Err = InvalidRun;
 
     fn from_str(text: &str) -> Result<Self, InvalidRun> {
-        let invalid = || InvalidRun { given: work_core::store::cut(text) };
+        let invalid = || InvalidRun { given: work_core::cut(text) };
         let (workflow, run) = text.split_once('.').ok_or_else(invalid)?;
         Self::new(workflow, run).map_err(|_| invalid())
     }

@@ -449,11 +449,15 @@ fn config_of(url: &str) -> Result<Config, OpenError> {
     if let Some(scheme) = scheme.filter(|scheme| !matches!(*scheme, "postgres" | "postgresql"))
         && scheme.chars().all(|c| c.is_ascii_alphanumeric())
     {
-        return Err(wrong(format!("it begins with {:?}", work_core::store::cut(scheme))));
+        return Err(wrong(format!("it begins with {:?}", work_core::cut(scheme))));
     }
     let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
         let why = in_full(&error);
-        wrong(if why.contains("unknown option") { "it has an option that there is not".to_owned() } else { without_given(&why) })
+        wrong(if why.contains("unknown option") {
+            "it has an option that there is not".to_owned()
+        } else {
+            without_given(&why)
+        })
     })?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(wrong("it names no host".to_owned()));

@@ -30,7 +30,7 @@ fn within(option: &'static str, given: impl Debug, fits: bool, accepted: &'stati
 
 fn is_name(role: &'static str, given: &str) -> Result<()> {
     let fits = (1..=128).contains(&given.len()) && !given.chars().any(char::is_control);
-    if fits { Ok(()) } else { Err(OutboxError::BadName { role, given: work_core::store::cut(given) }) }
+    if fits { Ok(()) } else { Err(OutboxError::BadName { role, given: work_core::cut(given) }) }
 }
 
 impl Names {
