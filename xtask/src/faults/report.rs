@@ -26,6 +26,8 @@ impl Report {
     }
 
     pub(super) fn note(&mut self, group: &str, what: Value) -> io::Result<()> {
+        // Another run may have noted something meanwhile.
+        self.groups = Self::open(self.size).groups;
         self.groups.insert(group.to_owned(), what);
         fs::create_dir_all(FOLDER)?;
         let kept = fs::read(state()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
