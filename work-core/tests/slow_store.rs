@@ -145,3 +145,58 @@ async fn what_was_leased_is_not_started_if_the_answer_comes_when_the_lease_has_e
         assert_eq!(counts.of(JobState::Available), 1 - starts as u64, "{answers_after:?}: {counts:?}");
     }
 }
+
+/// Says some times at once that there may be jobs, and there are none.
+struct Eager {
+    inner: MemoryStore,
+    times: AtomicUsize,
+}
+
+impl Store for Eager {
+    work_core::forward_upkeep!(self => self.inner);
+
+    fn insert(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Inserted>, StoreError>> {
+        self.inner.insert(jobs)
+    }
+
+    fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
+        self.inner.lease(want)
+    }
+
+    fn extend(&self, leases: Vec<LeaseKey>, by: Duration) -> BoxFuture<'_, Result<Vec<LeaseKey>, StoreError>> {
+        self.inner.extend(leases, by)
+    }
+
+    fn settle(&self, done: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
+        self.inner.settle(done)
+    }
+
+    fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
+        let left = self.times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |times| times.checked_sub(1));
+        if left.is_ok() { Box::pin(async {}) } else { self.inner.ready(queues) }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_says_in_vain_that_there_are_jobs_is_asked_again() {
+    let inner = MemoryStore::new();
+    let store = Arc::new(Eager { inner: inner.clone(), times: AtomicUsize::new(5) });
+    let (done, mut was_done) = mpsc::channel(1);
+    let router = Router::new().route("test", move || {
+        let done = done.clone();
+        async move { done.send(()).await.unwrap() }
+    });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(Runner::new(store.clone(), router).run_until(async { drop(stopped.await) }));
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while store.times.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        insert(&inner, 1).await;
+        was_done.recv().await.unwrap();
+    })
+    .await
+    .unwrap();
+    drop(stop);
+    assert_eq!(running.await.unwrap().unwrap().performed, 1);
+}
