@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use server::Server;
 use support::{Place, complete, count, in_state, job, lease, want};
 use work_core::runner::Runner;
-use work_core::store::{Inserted, Inspect, JobFilter, NewJob, Store};
+use work_core::store::{Inserted, Inspect, JobFilter, NewJob, Settle, Settled, Settlement, Store};
 use work_core::{Clock, JobId, JobState, Router};
 use work_postgres::OpenError;
 
@@ -287,4 +287,31 @@ async fn a_worker_whose_own_clock_jumps_by_hours_loses_doubles_and_hastens_nothi
         assert!(*at + TimeDelta::milliseconds(2) >= due[id], "{id} started {} early", due[id] - *at);
     }
     println!("five jumps of the worker's clock: performing {slowest:?} after one, at worst");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settlement_that_waits_for_a_lease_holds_none_with_a_larger_id() {
+    let place = Place::new();
+    let store = place.open().await;
+    store.insert((0..2).map(|n| job("greet", n)).collect()).await.unwrap();
+    let mut leases = lease(&store, 2).await.jobs;
+    leases.sort_by_key(|lease| lease.key.id);
+    // As who extends both: it has the first, and will want the second.
+    let other = place.other().await;
+    let lock = |id| format!("SELECT FROM work.jobs WHERE id = '{id}' FOR UPDATE NOWAIT");
+    other.run(&format!("BEGIN; {}", lock(leases[0].key.id))).await.unwrap();
+    let again = Settle { settlement: Settlement::Retry { at: Clock::system().now() }, ..complete(&leases[0]) };
+    let done = vec![again, complete(&leases[1])];
+    let settling = tokio::spawn(async move { store.settle(done).await });
+    let looker = place.other().await;
+    let waits = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{}%.settle(%'",
+        place.schema
+    );
+    while looker.number(&waits).await == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    other.run(&lock(leases[1].key.id)).await.expect("nobody has the second lease");
+    other.run("COMMIT").await.unwrap();
+    assert_eq!(settling.await.unwrap().unwrap(), [Settled::Done, Settled::Done]);
 }
