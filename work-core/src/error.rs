@@ -49,7 +49,7 @@ pub enum InvalidJob {
     #[error(transparent)]
     Queues(#[from] crate::runner::InvalidQueues),
     /// A header.
-    #[error("header {} is invalid: {why}", crate::shown(.name))]
+    #[error("header {name:?} is invalid: {why}")]
     Header {
         /// The name that was given, at most 80 characters of it.
         name: String,
@@ -57,7 +57,7 @@ pub enum InvalidJob {
         why: &'static str,
     },
     /// The value of a header is too long.
-    #[error("header {} has {size} bytes; at most {limit} are accepted: pass the address of what is larger", crate::shown(.name))]
+    #[error("header {name:?} has {size} bytes; at most {limit} are accepted: pass the address of what is larger")]
     HeaderTooLong {
         /// The name that was given, at most 80 characters of it.
         name: String,

@@ -59,7 +59,7 @@ impl fmt::Display for JobState {
 
 /// A text that names no [`JobState`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown state {}; use available, running, completed, discarded or cancelled", crate::shown(.given))]
+#[error("unknown state {given:?}; use available, running, completed, discarded or cancelled")]
 pub struct UnknownState {
     given: String,
 }

@@ -157,15 +157,14 @@ pub enum BuildError {
     #[error("the token and the read-only token are the same")]
     TokensEqual,
     /// No host has that name.
-    #[error("{} is no name of a host; use letters, digits, `-` and `.`, without scheme, port or path", work_core::shown(.given))]
+    #[error("{given:?} is no name of a host; use letters, digits, `-` and `.`, without scheme, port or path")]
     Host {
         /// What was given, shortened.
         given: String,
     },
     /// Links would lead nowhere.
     #[error(
-        "{} is no base path; use `/` and names of letters, digits, `-`, `_` and `.`, such as \"/admin/jobs\"",
-        work_core::shown(.given)
+        "{given:?} is no base path; use `/` and names of letters, digits, `-`, `_` and `.`, such as \"/admin/jobs\""
     )]
     BasePath {
         /// What was given, shortened.
@@ -281,13 +280,9 @@ fn checked_token(which: &'static str, token: &str) -> Result<Hashed, BuildError>
     }
 }
 
-fn shortened(text: &str) -> String {
-    work_core::cut(text)
-}
-
 fn checked_host(name: &str) -> Result<String, BuildError> {
     let fine = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
-    if fine { Ok(name.to_ascii_lowercase()) } else { Err(BuildError::Host { given: shortened(name) }) }
+    if fine { Ok(name.to_ascii_lowercase()) } else { Err(BuildError::Host { given: work_core::cut(name) }) }
 }
 
 fn checked_base(path: &str) -> Result<String, BuildError> {
@@ -300,6 +295,6 @@ fn checked_base(path: &str) -> Result<String, BuildError> {
     match base.strip_prefix('/') {
         Some(names) if names.split('/').all(fine) => Ok(base.to_owned()),
         None if base.is_empty() => Ok(String::new()),
-        _ => Err(BuildError::BasePath { given: shortened(path) }),
+        _ => Err(BuildError::BasePath { given: work_core::cut(path) }),
     }
 }

@@ -106,23 +106,23 @@ impl Filters {
     }
 
     fn set_time(&mut self, name: &str, value: &str, now: DateTime<Utc>) -> Result<(), Failure> {
-        let known = NAMES.map(|(name, _)| name).join(", ");
-        let unknown =
-            || Failure::bad("unknown-filter", format!("no filter is called {}; there are {known}", shown(name)));
-        let (range, end) = name.rsplit_once('_').ok_or_else(unknown)?;
-        let range = match range {
-            "created" => &mut self.filter.created,
-            "due" => &mut self.filter.due,
-            "finished" => &mut self.filter.finished,
-            _ => return Err(unknown()),
+        let JobFilter { created, due, finished, .. } = &mut self.filter;
+        let (end, bound) = match name {
+            "created_from" => (&mut created.from, Bound::Included as fn(_) -> _),
+            "created_to" => (&mut created.to, Bound::Excluded as _),
+            "due_from" => (&mut due.from, Bound::Included as _),
+            "due_to" => (&mut due.to, Bound::Excluded as _),
+            "finished_from" => (&mut finished.from, Bound::Included as _),
+            "finished_to" => (&mut finished.to, Bound::Excluded as _),
+            _ => {
+                let known = NAMES.map(|(name, _)| name).join(", ");
+                let detail = format!("no filter is called {}; there are {known}", shown(name));
+                return Err(Failure::bad("unknown-filter", detail));
+            }
         };
-        let at =
-            instant(value, now).ok_or_else(|| wrong(name, value, "RFC 3339, a date, or a time ago: 15m, 2h, 7d"))?;
-        match end {
-            "from" => range.from = Bound::Included(at),
-            "to" => range.to = Bound::Excluded(at),
-            _ => return Err(unknown()),
-        }
+        let at = instant(value, now);
+        let at = at.ok_or_else(|| wrong(name, value, "RFC 3339, a date, or a time ago: 15m, 2h, 7d"))?;
+        *end = bound(at);
         Ok(())
     }
 

@@ -66,6 +66,17 @@ async fn no_route_acts_for_another_site_even_with_the_secret_of_a_form() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_filter_that_is_almost_a_known_one_is_refused_without_the_signs_that_a_terminal_obeys() {
+    let site = open();
+    for path in ["/jobs", "/api/v1/jobs"] {
+        let answer = site.get(&format!("{path}?finished_%1B%5B31mom=1h")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.text.contains("no filter is called"), "{path}: {}", answer.text);
+        assert!(!answer.text.contains('\u{1b}') && !answer.text.contains("\\u001b"), "{path}: {}", answer.text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_get_changes_anything_whatever_it_pretends_to_be() {
     let site = open();
     let id = site.dead(Job::new("k", json!({})), "e").await;

@@ -7,6 +7,7 @@ use work_core::store::BoxFuture;
 use work_core::{Queue, QueueFull};
 
 use crate::call::{Param, Session};
+use crate::queues::{answered, number};
 
 /// What `check_capacities` raises.
 const FULL: &str = "WQ001";
@@ -32,11 +33,9 @@ pub(crate) fn set<'c>(
     (queue, jobs): &'c (Queue, Option<u32>),
 ) -> BoxFuture<'c, Result<Option<u32>, Error>> {
     Box::pin(async move {
-        let jobs = jobs.map(u32::cast_signed);
+        let jobs = jobs.map(number);
         let params: [Param<'_>; 2] = [(&queue.as_str(), Type::TEXT), (&jobs, Type::INT4)];
-        let rows = session.query(&session.shared.sql.bound_queue, &params).await?;
-        let before = rows.first().map(|row| row.try_get::<_, Option<i32>>(0)).transpose()?.flatten();
-        Ok(before.and_then(|jobs| u32::try_from(jobs).ok()))
+        answered(&session.query(&session.shared.sql.bound_queue, &params).await?)
     })
 }
 

@@ -17,7 +17,7 @@ pub enum OpenError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The name of the schema is no name that needs no quotes.
-    #[error("invalid schema name {}; use 1 to 48 of a-z 0-9 _, starting with a letter or _, and not with pg_", work_core::shown(.given))]
+    #[error("invalid schema name {given:?}; use 1 to 48 of a-z 0-9 _, starting with a letter or _, and not with pg_")]
     InvalidSchema {
         /// The name that was given.
         given: String,

@@ -38,6 +38,7 @@ const NEEDED: &[&str] = &[
     "rates",
     "permits",
     "kept",
+    "capacities",
     "jobs_ready",
     "jobs_leases",
     "jobs_unique",

@@ -73,11 +73,12 @@ pub(crate) fn set_limit<'c>(
 }
 
 /// More than Postgres can say is no limit either way.
-fn number(at_most: u32) -> i32 {
+pub(crate) fn number(at_most: u32) -> i32 {
     i32::try_from(at_most).unwrap_or(i32::MAX)
 }
 
-fn answered(rows: &[Row]) -> Result<Option<u32>, Error> {
+/// The number of the first row, if that is one.
+pub(crate) fn answered(rows: &[Row]) -> Result<Option<u32>, Error> {
     let found = rows.first().map(|row| row.try_get::<_, Option<i32>>(0)).transpose()?.flatten();
     Ok(found.and_then(|at_most| u32::try_from(at_most).ok()))
 }

@@ -55,22 +55,15 @@ impl Sql {
             insert: sql(
                 "SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             ),
-            accept: sql("WITH made AS MATERIALIZED (SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-                    $11, $12, $13, $14, $15, $16))
-                SELECT * FROM made
-                UNION ALL SELECT * FROM work.check_capacities($1, $4, (SELECT array_agg(place) FROM made))"),
+            accept: sql(&format!("{ACCEPTED} SELECT * FROM accepted")),
             known: sql("SELECT id FROM work.jobs WHERE id = ANY ($1) UNION ALL SELECT id FROM work.history WHERE id = ANY ($1)"),
             // One after the other: each function sees what those before it did.
-            insert_and_lease: sql("WITH made AS MATERIALIZED (SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8,
-                    $9, $10, $11, $12, $13, $14, $15, $16)),
-                checked AS MATERIALIZED (SELECT * FROM made
-                    UNION ALL SELECT * FROM work.check_capacities($1, $4, (SELECT array_agg(place) FROM made)))
-                SELECT NULL::bigint, NULL::uuid, NULL::text, NULL::bytea, NULL::text, NULL::smallint,
+            insert_and_lease: sql(&format!("{ACCEPTED} SELECT NULL::bigint, NULL::uuid, NULL::text, NULL::bytea, NULL::text, NULL::smallint,
                 NULL::timestamptz, NULL::timestamptz, NULL::integer, NULL::integer, NULL::bigint, NULL::bigint,
                 NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::integer, NULL::timestamptz,
                 NULL::boolean, place, holder
-                FROM checked
-                UNION ALL SELECT l.*, NULL, NULL FROM work.lease($17, $18, $19, $20, $21, $16, NULL, NULL, NULL, NULL, $22, $23) AS l"),
+                FROM accepted
+                UNION ALL SELECT l.*, NULL, NULL FROM work.lease($17, $18, $19, $20, $21, $16, NULL, NULL, NULL, NULL, $22, $23) AS l")),
             lease: sql("SELECT * FROM work.lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"),
             extend: sql("SELECT * FROM work.extend($1, $2, $3, $4)"),
             settle: sql("SELECT * FROM work.settle($1, $2, $3, $4, $5, $6, $7, $8, $9)"),
@@ -124,6 +117,11 @@ impl Sql {
         }
     }
 }
+
+/// Jobs that were inserted, if they fit into their queues.
+const ACCEPTED: &str = "WITH made AS MATERIALIZED (SELECT * FROM work.insert_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)),
+    accepted AS MATERIALIZED (SELECT * FROM made
+        UNION ALL SELECT * FROM work.check_capacities($1, $4, (SELECT array_agg(place) FROM made)))";
 
 /// As `lease` answers them, and then what only people look at.
 pub(crate) const COLUMNS: &str =

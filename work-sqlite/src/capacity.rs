@@ -8,6 +8,8 @@ use work_core::store::{Inserted, NewJob};
 use work_core::{Queue, QueueFull};
 
 use crate::insert::insert_rows;
+use crate::queues::limit_of;
+use crate::row::text;
 use crate::store::Shared;
 use crate::thread::statement;
 
@@ -120,13 +122,16 @@ pub(crate) fn insert_within(
 /// The capacity of a queue.
 fn capacity(connection: &Connection, queue: &Queue) -> rusqlite::Result<Option<u32>> {
     let mut statement = connection.prepare_cached("SELECT jobs FROM capacities WHERE queue = ?1")?;
-    statement.query_row([queue.as_str()], |row| row.get(0)).optional()
+    let capacity = statement.query_row([queue.as_str()], |row| row.get(0).map(limit_of)).optional();
+    capacity.map(Option::flatten)
 }
 
 /// The capacities of all queues.
 pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, u32)>> {
     let mut statement = connection.prepare_cached("SELECT queue, jobs FROM capacities")?;
-    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let all = statement.query_map([], |row| Ok((text(row.get_ref(0)?).unwrap_or_default(), limit_of(row.get(1)?))))?;
+    let all: Vec<(String, Option<u32>)> = all.collect::<rusqlite::Result<_>>()?;
+    Ok(all.into_iter().filter_map(|(queue, jobs)| Some((queue, jobs?))).collect())
 }
 
 /// Answers the capacity before.

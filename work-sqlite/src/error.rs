@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 use work_core::{StoreError, StoreFault};
@@ -8,7 +8,7 @@ use work_core::{StoreError, StoreFault};
 #[non_exhaustive]
 pub enum OpenError {
     /// The folder that the file should be in does not exist.
-    #[error("{}: the folder {} does not exist; create it first", work_core::brief(&path.display()), work_core::brief(&parent.display()))]
+    #[error("{}: the folder {} does not exist; create it first", file(path), file(parent))]
     NoFolder {
         /// The file.
         path: PathBuf,
@@ -16,37 +16,43 @@ pub enum OpenError {
         parent: PathBuf,
     },
     /// The path is a folder.
-    #[error("{}: this is a folder; give the path of a file", work_core::brief(&path.display()))]
+    #[error("{}: this is a folder; give the path of a file", file(path))]
     IsFolder {
         /// The path.
         path: PathBuf,
     },
     /// The path is a device, a pipe or a socket.
-    #[error("{}: this is no file that keeps anything; give the path of a file", path.display())]
+    #[error("{}: this is no file that keeps anything; give the path of a file", file(path))]
     NoFile {
         /// The path.
         path: PathBuf,
     },
     /// A store in memory is not durable.
-    #[error("{}: SQLite in memory keeps nothing; use `work_core::store::MemoryStore`, or the path of a file", work_core::brief(&path.display()))]
+    #[error(
+        "{}: SQLite in memory keeps nothing; use `work_core::store::MemoryStore`, or the path of a file",
+        file(path)
+    )]
     InMemory {
         /// The path that was given.
         path: PathBuf,
     },
     /// The file is no SQLite database.
-    #[error("{}: this is not an SQLite database; give another path, or move the file away", work_core::brief(&path.display()))]
+    #[error("{}: this is not an SQLite database; give another path, or move the file away", file(path))]
     NotSqlite {
         /// The file.
         path: PathBuf,
     },
     /// The database has a table `jobs` that is not ours.
-    #[error("{}: this database has a table `jobs` of another program; give another path", work_core::brief(&path.display()))]
+    #[error("{}: this database has a table `jobs` of another program; give another path", file(path))]
     Foreign {
         /// The file.
         path: PathBuf,
     },
     /// A newer version of this software has changed the tables.
-    #[error("{}: the schema has version {found}, and this program knows versions up to {known}; run a newer program", work_core::brief(&path.display()))]
+    #[error(
+        "{}: the schema has version {found}, and this program knows versions up to {known}; run a newer program",
+        file(path)
+    )]
     NewerSchema {
         /// The file.
         path: PathBuf,
@@ -56,7 +62,10 @@ pub enum OpenError {
         known: i64,
     },
     /// Somebody has removed a part of the tables.
-    #[error("{}: the schema lacks `{missing}`; restore the database from a copy, or create what is missing again", path.display())]
+    #[error(
+        "{}: the schema lacks `{missing}`; restore the database from a copy, or create what is missing again",
+        file(path)
+    )]
     Incomplete {
         /// The file.
         path: PathBuf,
@@ -64,13 +73,16 @@ pub enum OpenError {
         missing: String,
     },
     /// The file or its disk cannot be written.
-    #[error("{}: read-only; make the file and its folder writable", work_core::brief(&path.display()))]
+    #[error("{}: read-only; make the file and its folder writable", file(path))]
     ReadOnly {
         /// The file.
         path: PathBuf,
     },
     /// The file, or one beside it, cannot be opened: usually a matter of permissions.
-    #[error("{}: cannot be opened; this user must be able to read and write the file and its folder ({source})", work_core::brief(&path.display()))]
+    #[error(
+        "{}: cannot be opened; this user must be able to read and write the file and its folder ({source})",
+        file(path)
+    )]
     NoAccess {
         /// The file.
         path: PathBuf,
@@ -78,25 +90,25 @@ pub enum OpenError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The disk is full.
-    #[error("{}: the disk is full; free some space", work_core::brief(&path.display()))]
+    #[error("{}: the disk is full; free some space", file(path))]
     DiskFull {
         /// The file.
         path: PathBuf,
     },
     /// Another process holds the write lock.
-    #[error("{}: another process has locked the database for more than 5 s; end it, or wait", work_core::brief(&path.display()))]
+    #[error("{}: another process has locked the database for more than 5 s; end it, or wait", file(path))]
     Locked {
         /// The file.
         path: PathBuf,
     },
     /// The file is damaged.
-    #[error("{}: the database is damaged; restore it from a copy", work_core::brief(&path.display()))]
+    #[error("{}: the database is damaged; restore it from a copy", file(path))]
     Damaged {
         /// The file.
         path: PathBuf,
     },
     /// A setting that durability rests on could not be had.
-    #[error("{}: {setting} is {found:?} and must be {needed:?} for the durability that was asked for", work_core::brief(&path.display()))]
+    #[error("{}: {setting} is {found:?} and must be {needed:?} for the durability that was asked for", file(path))]
     NotDurable {
         /// The file.
         path: PathBuf,
@@ -114,7 +126,7 @@ pub enum OpenError {
         found: &'static str,
     },
     /// Anything else.
-    #[error("{}: {source}", work_core::brief(&path.display()))]
+    #[error("{}: {source}", file(path))]
     Other {
         /// The file.
         path: PathBuf,
@@ -139,6 +151,11 @@ impl OpenError {
             _ => Self::other(path, error),
         }
     }
+}
+
+/// A path, as messages show it.
+fn file(path: &Path) -> String {
+    work_core::brief(&path.display())
 }
 
 /// Where in a transaction an error came up.

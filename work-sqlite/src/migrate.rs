@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -60,13 +61,21 @@ fn run(connection: &Connection, from: usize) -> rusqlite::Result<()> {
 fn missing(connection: &Connection) -> rusqlite::Result<Option<String>> {
     const PARTS: &str = "SELECT name FROM sqlite_schema UNION ALL
         SELECT m.name || '.' || c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table'";
+    static NEEDED: OnceLock<Vec<String>> = OnceLock::new();
     let parts = |connection: &Connection| -> rusqlite::Result<Vec<String>> {
         connection.prepare(PARTS)?.query_map([], |row| row.get(0))?.collect()
     };
-    let new = Connection::open_in_memory()?;
-    run(&new, 0)?;
+    let needed = match NEEDED.get() {
+        Some(needed) => needed,
+        None => {
+            let new = Connection::open_in_memory()?;
+            run(&new, 0)?;
+            let needed = parts(&new)?;
+            NEEDED.get_or_init(|| needed)
+        }
+    };
     let found = HashSet::<String>::from_iter(parts(connection)?);
-    Ok(parts(&new)?.into_iter().find(|part| !found.contains(part)))
+    Ok(needed.iter().find(|part| !found.contains(*part)).cloned())
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {

@@ -60,7 +60,7 @@ fn limit(connection: &Connection, queue: &Queue) -> rusqlite::Result<Option<u32>
 }
 
 /// A number that is no limit, which nothing of ours writes, limits nothing.
-fn limit_of(at_most: i64) -> Option<u32> {
+pub(crate) fn limit_of(at_most: i64) -> Option<u32> {
     u32::try_from(at_most).ok()
 }
 

@@ -5,7 +5,7 @@ use work_core::{Kind, Parts, Queue, Status};
 use crate::after::{go_on_after, somebody_waits};
 use crate::insert::{insert, text_or_bytes};
 use crate::queues::any_limits;
-use crate::row::{id_of, millis};
+use crate::row::{id_or_nil, millis};
 use crate::store::Shared;
 
 /// Every settlement goes by row and fence, and only while the row is running. The id is compared too, since SQLite
@@ -164,7 +164,7 @@ pub(crate) fn give_up(
     let found = look.query_row([seq], |row| {
         let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default().to_owned());
         // A row without an id that can be read is given up for that: its on-error job is made all the same.
-        let id = id_of(row.get_ref(0)?).unwrap_or_default();
+        let id = id_or_nil(row.get_ref(0)?);
         let mut parts = Parts::new(id, Kind::from(text(1)?), Queue::DEFAULT);
         parts.headers = serde_json::from_str(&text(2)?).unwrap_or_default();
         Ok((parts, u32::try_from(row.get::<_, i64>(3)?).unwrap_or_default()))

@@ -5,7 +5,7 @@ use work_core::{ArgsError, InvalidJob, InvalidName, JobId, RouteError, StoreErro
 #[non_exhaustive]
 pub enum InvalidWorkflow {
     /// A name that would not fit into the name of a queue.
-    #[error("invalid {what} name {}; use 1 to {most} of A-Z a-z 0-9 _ -, starting with a letter or a digit", work_core::shown(.given))]
+    #[error("invalid {what} name {given:?}; use 1 to {most} of A-Z a-z 0-9 _ -, starting with a letter or a digit")]
     Name {
         /// Of what.
         what: &'static str,
@@ -85,7 +85,7 @@ pub enum FlowError {
         run: String,
     },
     /// A name that would not fit into the name of a queue.
-    #[error("invalid {what} name {}; use 1 to {most} of A-Z a-z 0-9 _ -, starting with a letter or a digit", work_core::shown(.given))]
+    #[error("invalid {what} name {given:?}; use 1 to {most} of A-Z a-z 0-9 _ -, starting with a letter or a digit")]
     Name {
         /// Of what.
         what: &'static str,

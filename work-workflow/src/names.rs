@@ -16,11 +16,6 @@ pub(crate) fn is_name(name: &str, most: usize) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
-/// At most 80 characters, for a message.
-pub(crate) fn shown(name: &str) -> String {
-    work_core::cut(name)
-}
-
 pub(crate) fn queue(workflow: &str, run: &str, state: &str) -> Queue {
     Queue::from(format!("{workflow}.{run}.{state}"))
 }

@@ -16,7 +16,7 @@ use work_core::{Clock, DEFAULT_MAX_ARGS, Job, JobId, JobState, Queue, Router, St
 use crate::FlowError;
 use crate::envelope::{Paused, Record, Shape};
 use crate::live::{Live, LiveRun, lock};
-use crate::names::{self, MAX_RUN, is_name, shown};
+use crate::names::{self, MAX_RUN, is_name};
 use crate::scan;
 use crate::service::{StateHandler, never};
 use crate::signals::SignalHandler;
@@ -98,7 +98,7 @@ impl Shared {
         overall: &O,
     ) -> Result<Option<Arc<LiveRun>>, FlowError> {
         if !is_name(name, MAX_RUN) {
-            return Err(FlowError::Name { what: "run", given: shown(name), most: MAX_RUN });
+            return Err(FlowError::Name { what: "run", given: work_core::cut(name), most: MAX_RUN });
         }
         let json = |source| FlowError::Json { what: "the overall context has no JSON form", source };
         let overall = serde_json::value::to_raw_value(overall).map_err(json)?;

@@ -8,7 +8,7 @@ use tower_service::Service;
 use work_core::{BoxError, Job, Outcome, Router};
 
 use crate::graph::{Def, Graph};
-use crate::names::{self, MAX_STATE, MAX_WORKFLOW, is_name, shown};
+use crate::names::{self, MAX_STATE, MAX_WORKFLOW, is_name};
 use crate::{InvalidWorkflow, States, Step};
 
 /// A workflow: states with their handlers, and the transitions between them. Checked when it is built; cheap to clone.
@@ -129,7 +129,7 @@ impl<S: States, A: Clone + Send + Sync + 'static> WorkflowBuilder<S, A> {
     pub fn build(self, application: A) -> Result<Workflow<S>, InvalidWorkflow> {
         let Self { name, starts, states, layers } = self;
         if !is_name(&name, MAX_WORKFLOW) {
-            return Err(InvalidWorkflow::Name { what: "workflow", given: shown(&name), most: MAX_WORKFLOW });
+            return Err(InvalidWorkflow::Name { what: "workflow", given: work_core::cut(&name), most: MAX_WORKFLOW });
         }
         check_names::<S>()?;
         let mut graph = Graph::new(name, S::ALL.iter().map(|state| state.name()));
@@ -184,7 +184,7 @@ fn check_names<S: States>() -> Result<(), InvalidWorkflow> {
     for (n, state) in S::ALL.iter().enumerate() {
         let name = state.name();
         if !is_name(name, MAX_STATE) || name == names::SIGNAL {
-            return Err(InvalidWorkflow::Name { what: "state", given: shown(name), most: MAX_STATE });
+            return Err(InvalidWorkflow::Name { what: "state", given: work_core::cut(name), most: MAX_STATE });
         }
         if S::ALL[..n].iter().any(|other| other.name() == name) {
             return Err(InvalidWorkflow::DoubleName(name));

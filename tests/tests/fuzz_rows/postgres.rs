@@ -9,7 +9,7 @@ use work_postgres::PostgresStore;
 
 use crate::{TEXTS, fill, it_can_be_looked_at, neighbours_are_performed};
 
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "jobs",
     "jobs",
     "jobs",
@@ -24,6 +24,7 @@ const TABLES: [&str; 14] = [
     "rates",
     "permits",
     "kept",
+    "capacities",
 ];
 
 const INSTANTS: [&str; 8] = [

@@ -8,7 +8,7 @@ use work_sqlite::SqliteStore;
 
 use crate::{TEXTS, fill, it_can_be_looked_at, neighbours_are_performed};
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "jobs",
     "jobs",
     "jobs",
@@ -22,6 +22,7 @@ const TABLES: [&str; 13] = [
     "limits",
     "rates",
     "kept",
+    "capacities",
 ];
 
 fn value(random: &mut Random) -> Value {

@@ -47,7 +47,7 @@ pub(super) enum Errors {
 #[non_exhaustive]
 pub enum InvalidKey {
     /// Its name is none.
-    #[error("invalid name of a key {}; use 1 to 32 of A-Z a-z 0-9 _ - .", crate::shown(.given))]
+    #[error("invalid name of a key {given:?}; use 1 to 32 of A-Z a-z 0-9 _ - .")]
     Name {
         /// The name that was given.
         given: String,

@@ -24,7 +24,7 @@ pub enum InvalidSchedule {
         given: Duration,
     },
     /// A text that is no schedule.
-    #[error("{} is no schedule; use \"every 90s\", or a cron expression and a time zone, as \"0 9 * * * UTC\"", crate::shown(.given))]
+    #[error("{given:?} is no schedule; use \"every 90s\", or a cron expression and a time zone, as \"0 9 * * * UTC\"")]
     Text {
         /// The text, up to 80 characters of it.
         given: String,
@@ -37,9 +37,8 @@ pub enum InvalidSchedule {
     },
     /// A cron expression with more or fewer fields than there are.
     #[error(
-        "the cron expression {} has {found} fields; use 5 (minute, hour, day of month, month, day of week) \
-         or 6 (a second before them), such as \"30 2 * * MON-FRI\", or a shorthand such as @daily",
-        crate::shown(.expression)
+        "the cron expression {expression:?} has {found} fields; use 5 (minute, hour, day of month, month, day of week) \
+         or 6 (a second before them), such as \"30 2 * * MON-FRI\", or a shorthand such as @daily"
     )]
     FieldCount {
         /// The expression, up to 80 characters of it.
@@ -49,22 +48,21 @@ pub enum InvalidSchedule {
     },
     /// An `@word` that is none of the shorthands.
     #[error(
-        "unknown shorthand {}; use @yearly, @annually, @monthly, @weekly, @daily, @midnight or @hourly, \
-         or Schedule::every for intervals",
-        crate::shown(.given)
+        "unknown shorthand {given:?}; use @yearly, @annually, @monthly, @weekly, @daily, @midnight or @hourly, \
+         or Schedule::every for intervals"
     )]
     Shorthand {
         /// The expression, up to 80 characters of it.
         given: String,
     },
     /// A time zone in front of the expression, as some crontabs have it.
-    #[error("the cron expression {} names a time zone; give it as the second argument instead", crate::shown(.expression))]
+    #[error("the cron expression {expression:?} names a time zone; give it as the second argument instead")]
     ZoneInText {
         /// The expression, up to 80 characters of it.
         expression: String,
     },
     /// A field that could not be read.
-    #[error("invalid {field} {} at byte {position} of the cron expression: {fault}; use {accepted}", crate::shown(.text))]
+    #[error("invalid {field} {text:?} at byte {position} of the cron expression: {fault}; use {accepted}")]
     Field {
         /// The field's name, such as `"day of month"`.
         field: &'static str,
@@ -78,15 +76,14 @@ pub enum InvalidSchedule {
         accepted: &'static str,
     },
     /// A cron expression for days that no year has, such as 30 February.
-    #[error("the cron expression {} is never due; use a day of month that one of its months has", crate::shown(.expression))]
+    #[error("the cron expression {expression:?} is never due; use a day of month that one of its months has")]
     NeverDue {
         /// The expression, up to 80 characters of it.
         expression: String,
     },
     /// A time zone that is not known.
     #[error(
-        "unknown time zone {}{}; use an IANA name such as Europe/Berlin or UTC",
-        crate::shown(.given),
+        "unknown time zone {given:?}{}; use an IANA name such as Europe/Berlin or UTC",
         .near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default()
     )]
     UnknownZone {

@@ -49,7 +49,7 @@ impl std::fmt::Display for CatchUp {
 
 /// A text that is no [`CatchUp`] or no [`Overlap`](crate::Overlap).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {what} {}; use {accepted}", crate::shown(.given))]
+#[error("unknown {what} {given:?}; use {accepted}")]
 pub struct UnknownPolicy {
     what: &'static str,
     given: String,

@@ -1,6 +1,6 @@
 use serde_json::value::{RawValue, to_raw_value};
 use work_core::store::{Inserted, Inspect, NewJob};
-use work_core::{DEFAULT_MAX_ARGS, Job, JobId, StoreError, brief, shown};
+use work_core::{DEFAULT_MAX_ARGS, Job, JobId, StoreError, brief};
 
 use super::act::record;
 use super::export::{Export, ItemView};
@@ -26,7 +26,7 @@ pub enum InvalidImport {
     #[error(transparent)]
     Name(#[from] super::InvalidRun),
     /// An item is in a state that the workflow lacks.
-    #[error("item {item} is in state {}, which the workflow lacks; it has: {}", shown(.given), brief(.known))]
+    #[error("item {item} is in state {given:?}, which the workflow lacks; it has: {}", brief(.known))]
     State {
         /// Which item.
         item: JobId,
@@ -36,7 +36,7 @@ pub enum InvalidImport {
         known: String,
     },
     /// A state of the graph has a name that is none.
-    #[error("{} is no name of a state; use 1 to 21 of A-Z a-z 0-9 _ -, starting with a letter or a digit", shown(.given))]
+    #[error("{given:?} is no name of a state; use 1 to 21 of A-Z a-z 0-9 _ -, starting with a letter or a digit")]
     Graph {
         /// The name, shortened.
         given: String,
@@ -111,7 +111,7 @@ async fn prepare(store: &dyn Inspect, export: &Export) -> Result<Checked, Invali
     let shapes = there.as_ref().map(|run| run.states.iter().map(|state| state.shape.clone()).collect());
     let shapes: Vec<Shape> = shapes.unwrap_or_else(|| export.graph.clone());
     if let Some(shape) = shapes.iter().find(|shape| there.is_none() && !names::is_state(&shape.state)) {
-        return Err(InvalidImport::Graph { given: shape.state.chars().take(80).collect() });
+        return Err(InvalidImport::Graph { given: work_core::cut(&shape.state) });
     }
     let jobs = export.items.iter().map(|item| job(&name, &shapes, item)).collect::<Result<Vec<_>, _>>()?;
     if there.is_some() {

@@ -24,7 +24,7 @@ pub struct RunName {
 
 /// A text that names no run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} names no run; use workflow.run, such as pages.monday, of A-Z a-z 0-9 _ -", work_core::shown(.given))]
+#[error("{given:?} names no run; use workflow.run, such as pages.monday, of A-Z a-z 0-9 _ -")]
 pub struct InvalidRun {
     /// What was given, shortened.
     pub given: String,

@@ -8,7 +8,7 @@ pub enum OutboxError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A name that no table or column can have.
-    #[error("{role} {} is no name; use 1 to 63 bytes without control characters", work_core::shown(.given))]
+    #[error("{role} {given:?} is no name; use 1 to 63 bytes without control characters")]
     BadName {
         /// What it should have named.
         role: &'static str,

@@ -222,7 +222,7 @@ DECLARE
     _done uuid[];
     _again uuid[];
 BEGIN
-    IF _ats IS NOT NULL THEN
+    IF 2 >= ANY (_ends) AND 3 <= ANY (_ends) THEN
         -- Those that end come before those that run again: one lock after the other would not be in the order of ids, and who
         -- extends these leases meanwhile would wait for the one and hold the other.
         PERFORM FROM unnest(_ids, _fences) AS d (id, fence) JOIN work.jobs j ON j.id = d.id AND j.fence = d.fence
