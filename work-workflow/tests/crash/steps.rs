@@ -34,7 +34,11 @@ fn stairs(starts: Starts) -> Workflow<Stairs> {
 struct Deadly {
     store: Arc<dyn Inspect>,
     dies: String,
+    starts: Starts,
 }
+
+/// What is noted, among the starts of handlers, when a step was recorded.
+const RECORDED: &str = "recorded";
 
 impl Store for Deadly {
     work_core::forward_upkeep!(self => self.store);
@@ -57,8 +61,12 @@ impl Store for Deadly {
                 std::process::abort();
             }
             let answers = self.store.settle(done).await?;
-            if self.dies == "after" {
-                std::process::abort();
+            // On a busy machine a lease may end before its step does: that step was not recorded, and runs again.
+            if answers.contains(&Settled::Done) {
+                self.starts.note(RECORDED);
+                if self.dies == "after" {
+                    std::process::abort();
+                }
             }
             Ok(answers)
         })
@@ -76,7 +84,7 @@ impl Inspect for Deadly {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_dies() {
     let (Some(place), Ok(dies)) = (Place::of_child(), std::env::var(DIES)) else { return };
-    let store = Deadly { store: place.open().await, dies };
+    let store = Deadly { store: place.open().await, dies, starts: place.starts() };
     let builder = Engine::builder(store, stairs(place.starts())).lease_for(Duration::from_millis(200));
     let engine = builder.max_crashes(10_000).build();
     let run = engine.create_or_open("r", &()).await.unwrap();
@@ -101,9 +109,18 @@ fn each_step_is_recorded_once(place: &Place) {
         assert!(!start("before") && !start("after"), "they die");
     }
     assert!(start("never"));
-    // Each began once for the process that died before its settlement, and once for the one that died after it.
-    let expected: Vec<String> = (0..STEPS).flat_map(|n| [n.to_string(), n.to_string()]).collect();
-    assert_eq!(place.noted(), expected);
+    let noted = place.noted();
+    let starts: Vec<&[String]> = noted.split(|line| line == RECORDED).collect();
+    assert_eq!(
+        starts.len(),
+        STEPS as usize + 1,
+        "each step was recorded once, and after the last nothing began: {noted:?}"
+    );
+    for (n, starts) in (0..STEPS).zip(&starts) {
+        // Once for the process that died before its settlement, and once for the one that died after it.
+        assert!(starts.len() >= 2 && starts.iter().all(|start| *start == n.to_string()), "step {n}: {noted:?}");
+    }
+    assert!(starts[STEPS as usize].is_empty(), "{noted:?}");
     block_on(async {
         let engine = Engine::new(place.open().await, stairs(place.starts()));
         let report = engine.open("r").await.unwrap().report().await.unwrap();
