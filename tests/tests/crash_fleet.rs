@@ -6,6 +6,7 @@
 //! | `WORK_SEED` | the moments, the victims and the jobs | fresh, and printed |
 //! | `WORK_CRASH_JOBS` | how many jobs, those that follow others included | 8,000 |
 //! | `WORK_CRASH_KILLS` | how many processes are killed | 60 |
+//! | `WORK_CRASH_GROUPS`, `WORK_CRASH_MEMBERS` | how many groups, and the jobs of each, where there is nothing else | 60, 20 |
 //! | `WORK_CRASH_KEEP` | a folder that the history and the log are left in | none |
 //! | `WORK_TEST_POSTGRES` | the URL of a server; without it, that test is skipped | |
 
@@ -61,14 +62,32 @@ fn killed_at_random_moments_four_processes_keep_every_promise_on_postgres() {
     }
 }
 
+#[test]
+fn of_groups_whose_processes_are_killed_each_calls_back_once_on_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    block_on(Run::of_groups(dir.path(), At::sqlite(dir.path())).whole());
+}
+
+#[test]
+fn of_groups_whose_processes_are_killed_each_calls_back_once_on_postgres() {
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(at) = At::postgres() {
+        block_on(Run::of_groups(dir.path(), at).whole());
+    }
+}
+
 fn kill_and_check(dir: &Path, at: At) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(Run::new(dir, at).whole());
+    block_on(Run::new(dir, at).whole());
+}
+
+fn block_on(run: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(run);
 }
 
 struct Run {
     crew: Crew,
     chance: Chance,
+    mix: Mix,
     jobs: usize,
     kills: usize,
 }
@@ -86,7 +105,16 @@ impl Run {
         };
         let crew = Crew::new(env!("CARGO_BIN_EXE_fleet_worker"), orders);
         let (jobs, kills) = (number("WORK_CRASH_JOBS", 8_000), number("WORK_CRASH_KILLS", 60));
-        Self { crew, chance: Chance::new(seed()), jobs, kills }
+        let chance = Chance::new(seed());
+        Self { crew, mix: Mix::new(chance.clone()), chance, jobs, kills }
+    }
+
+    fn of_groups(dir: &Path, at: At) -> Self {
+        let (groups, members) = (number("WORK_CRASH_GROUPS", 60), number("WORK_CRASH_MEMBERS", 20));
+        let run = Self::new(dir, at);
+        let mix = Mix::of_groups(run.chance.clone(), members);
+        // Each has its callback, and the job that watches over it.
+        Self { mix, jobs: groups * (members + 2), kills: number("WORK_CRASH_KILLS", 12), ..run }
     }
 
     async fn whole(mut self) {
@@ -120,11 +148,10 @@ impl Run {
     /// Performs a share of the jobs before each kill.
     async fn kill(&mut self, store: &dyn Inspect) -> Vec<Member> {
         let producer = self.crew.producer().await;
-        let mut mix = Mix::new(self.chance.clone());
         let mut members: Vec<Member> = (0..PROCESSES).map(|_| self.crew.start()).collect();
         for n in 1..=self.kills {
-            let share = (self.jobs * n / self.kills).saturating_sub(mix.made());
-            while let Err(error) = mix.perform(&producer, share).await {
+            let share = (self.jobs * n / self.kills).saturating_sub(self.mix.made());
+            while let Err(error) = self.mix.perform(&producer, share).await {
                 // What was refused is made anew: the history knows which jobs these were.
                 println!("not performed: {error}");
                 tokio::time::sleep(Duration::from_millis(500)).await;

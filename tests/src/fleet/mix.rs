@@ -17,13 +17,28 @@ const KEYS: u64 = 40;
 pub struct Mix {
     chance: Chance,
     made: usize,
+    sorts: Sorts,
+}
+
+/// Which jobs there are.
+#[derive(Debug, Clone, Copy)]
+enum Sorts {
+    All,
+    /// Groups of so many.
+    Groups(usize),
 }
 
 impl Mix {
     /// Jobs by chance.
     #[must_use]
     pub const fn new(chance: Chance) -> Self {
-        Self { chance, made: 0 }
+        Self { chance, made: 0, sorts: Sorts::All }
+    }
+
+    /// Groups alone, each of so many jobs, with a callback.
+    #[must_use]
+    pub const fn of_groups(chance: Chance, members: usize) -> Self {
+        Self { chance, made: 0, sorts: Sorts::Groups(members) }
     }
 
     /// How many jobs there will be of what was performed, at least and if all of it goes well.
@@ -40,10 +55,11 @@ impl Mix {
     pub async fn perform(&mut self, worker: &QueueWorker, jobs: usize) -> Result<(), PerformError> {
         let (until, mut single) = (self.made + jobs, Vec::new());
         while self.made < until {
-            match self.chance.below(100) {
-                0..6 => self.chain(worker).await?,
-                6..11 => self.group(worker).await?,
-                _ => single.push(self.single()),
+            match (self.sorts, self.chance.below(100)) {
+                (Sorts::Groups(members), _) => self.group(worker, members).await?,
+                (Sorts::All, 0..6) => self.chain(worker).await?,
+                (Sorts::All, 6..11) => self.group(worker, 4).await?,
+                (Sorts::All, _) => single.push(self.single()),
             }
         }
         worker.perform_many(single).await.map(drop)
@@ -100,14 +116,23 @@ impl Mix {
         worker.perform_chain(Chain::new(first).then(second).then(third)).await.map(drop)
     }
 
-    async fn group(&mut self, worker: &QueueWorker) -> Result<(), PerformError> {
+    async fn group(&mut self, worker: &QueueWorker, members: usize) -> Result<(), PerformError> {
         // The jobs, the one that watches over them, and the callback.
-        self.made += 6;
-        let mut jobs: Vec<Job> = (0..3).map(|_| task("plain", self.millis())).collect();
-        jobs.push(task("doomed", self.millis()));
+        self.made += members + 2;
+        let mut jobs: Vec<Job> = (0..members).map(|n| self.member(n)).collect();
         jobs[0] = expects(jobs[0].clone(), "callback", When::Ended);
         let ids: Vec<JobId> = jobs.iter().map(Job::id).collect();
         let callback = starts_after(follow_up(task("callback", self.millis()), ids[0], "callback"), &ids);
         worker.perform_group(Group::new(jobs).then(callback)).await.map(drop)
+    }
+
+    /// Of four jobs of a group one is never well, and of eight one is at its second attempt.
+    fn member(&mut self, n: usize) -> Job {
+        let millis = self.millis();
+        match n % 8 {
+            3 | 7 => task("doomed", millis),
+            5 => Job::new("flaky", Task { millis, fails: 1, performs: None }),
+            _ => task("plain", millis),
+        }
     }
 }
