@@ -8,6 +8,8 @@ mod crash;
 mod fuzz;
 #[path = "outbox/input.rs"]
 mod input;
+#[path = "outbox/late.rs"]
+mod late;
 #[path = "outbox/place.rs"]
 mod place;
 #[path = "support/proxy.rs"]
