@@ -51,6 +51,7 @@ async fn bring_down_by(kind: &'static str, dir: &Path, at: At) {
         concurrency: 8,
         schedules: Vec::new(),
         makes: None,
+        limits: Vec::new(),
     };
     let crew = Crew::new(env!("CARGO_BIN_EXE_fleet_worker"), orders);
     let producer = crew.producer().await;

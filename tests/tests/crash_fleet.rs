@@ -7,6 +7,7 @@
 //! | `WORK_CRASH_JOBS` | how many jobs, those that follow others included | 8,000 |
 //! | `WORK_CRASH_KILLS` | how many processes are killed | 60 |
 //! | `WORK_CRASH_GROUPS`, `WORK_CRASH_MEMBERS` | how many groups, and the jobs of each, where there is nothing else | 60, 20 |
+//! | `WORK_CRASH_LIMITED` | how many jobs of queues with a limit or a rate, where there is nothing else | 400 |
 //! | `WORK_CRASH_KEEP` | a folder that the history and the log are left in | none |
 //! | `WORK_TEST_POSTGRES` | the URL of a server; without it, that test is skipped | |
 
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use work_core::store::{Inspect, JobFilter};
 use work_core::testing::history::{History, What};
-use work_tests::fleet::{At, Crew, Member, Mix, Orders};
+use work_tests::fleet::{At, Crew, Limit, Member, Mix, Orders};
 use work_tests::{Chance, is_intact, seed};
 
 const PROCESSES: usize = 4;
@@ -43,8 +44,9 @@ const LONG: Duration = Duration::from_secs(300);
 const SOONEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_millis(900);
 
-/// So many kills of a hundred must hit a handler at work.
+/// So many kills of a hundred must hit a handler at work; fewer where few jobs may run at once.
 const AT_WORK: usize = 20;
+const SELDOM_AT_WORK: usize = 4;
 
 #[test]
 fn killed_at_random_moments_four_processes_keep_every_promise_on_sqlite() {
@@ -76,6 +78,20 @@ fn of_groups_whose_processes_are_killed_each_calls_back_once_on_postgres() {
     }
 }
 
+#[test]
+fn limits_and_rates_hold_over_processes_that_are_killed_on_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    block_on(Run::of_limits(dir.path(), At::sqlite(dir.path())).whole());
+}
+
+#[test]
+fn limits_and_rates_hold_over_processes_that_are_killed_on_postgres() {
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(at) = At::postgres() {
+        block_on(Run::of_limits(dir.path(), at).whole());
+    }
+}
+
 fn kill_and_check(dir: &Path, at: At) {
     block_on(Run::new(dir, at).whole());
 }
@@ -90,10 +106,15 @@ struct Run {
     mix: Mix,
     jobs: usize,
     kills: usize,
+    at_work: usize,
 }
 
 impl Run {
     fn new(dir: &Path, at: At) -> Self {
+        Self::with(dir, at, Vec::new())
+    }
+
+    fn with(dir: &Path, at: At, limits: Vec<Limit>) -> Self {
         let orders = Orders {
             at,
             history: dir.join("history"),
@@ -102,11 +123,12 @@ impl Run {
             concurrency: 16,
             schedules: SCHEDULES.to_vec(),
             makes: None,
+            limits,
         };
         let crew = Crew::new(env!("CARGO_BIN_EXE_fleet_worker"), orders);
         let (jobs, kills) = (number("WORK_CRASH_JOBS", 8_000), number("WORK_CRASH_KILLS", 60));
         let chance = Chance::new(seed());
-        Self { crew, mix: Mix::new(chance.clone()), chance, jobs, kills }
+        Self { crew, mix: Mix::new(chance.clone()), chance, jobs, kills, at_work: AT_WORK }
     }
 
     fn of_groups(dir: &Path, at: At) -> Self {
@@ -141,8 +163,17 @@ impl Run {
         assert!(report.is_clean());
         assert_eq!(report.kills, self.kills);
         assert!(report.kept >= self.jobs, "few jobs: {}", report.kept);
-        assert!(report.kills_at_work * 100 >= report.kills * AT_WORK, "few kills hit a handler at work");
+        assert!(report.kills_at_work * 100 >= report.kills * self.at_work, "few kills hit a handler at work");
         no_slot_is_missing(&history);
+    }
+
+    fn of_limits(dir: &Path, at: At) -> Self {
+        const QUEUES: &[&str] = &["few", "seldom", "key:a", "key:b", "key:c"];
+        let limits =
+            [Limit::AtMost("few".into(), 3), Limit::Rate("seldom".into(), 40, 4), Limit::AtMost("key:*".into(), 1)];
+        let run = Self::with(dir, at, limits.into());
+        let (jobs, kills) = (number("WORK_CRASH_LIMITED", 400), number("WORK_CRASH_KILLS", 24));
+        Self { mix: Mix::of_queues(run.chance.clone(), QUEUES), jobs, kills, at_work: SELDOM_AT_WORK, ..run }
     }
 
     /// Performs a share of the jobs before each kill.

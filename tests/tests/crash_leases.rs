@@ -235,6 +235,7 @@ impl Scene {
             concurrency: 8,
             schedules: Vec::new(),
             makes: None,
+            limits: Vec::new(),
         };
         let crew = Crew::new(env!("CARGO_BIN_EXE_fleet_worker"), orders);
         let producer = crew.producer().await;

@@ -128,6 +128,7 @@ impl Scene {
             concurrency: 16,
             schedules: Vec::new(),
             makes: None,
+            limits: Vec::new(),
         };
         let crew = Crew::new(env!("CARGO_BIN_EXE_fleet_worker"), orders);
         Self { crew, chance: Chance::new(seed()), server, disk, _dir: dir }

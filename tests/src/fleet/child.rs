@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
+use work_core::runner::Queues;
 use work_core::testing::history::{RecordedStore, Recorder};
-use work_core::{Backoff, CatchUp, Clock, JobId, Overlap, QueueWorker, RetryPolicy, Schedule};
+use work_core::{Backoff, CatchUp, Clock, JobId, Overlap, Queue, QueueWorker, RetryPolicy, Schedule};
 
 use super::at::At;
 use super::handlers::{Shared, router, task};
+use super::limit::Limit;
 use super::mix::Mix;
 use crate::Chance;
 
@@ -31,6 +33,8 @@ pub struct Orders {
     pub schedules: Vec<Duration>,
     /// It makes jobs itself as well, by chance out of this seed.
     pub makes: Option<u64>,
+    /// Queues beside the default one.
+    pub limits: Vec<Limit>,
 }
 
 /// What a worker process says when it has stopped, as JSON on its standard output.
@@ -110,13 +114,17 @@ pub(super) async fn worker(orders: &Orders) -> QueueWorker {
     let (store, ledger) = orders.at.open_with_ledger().await.expect("a store");
     let shared = Shared { recorder: recorder.clone(), worker: Arc::default(), ledger };
     let retry = RetryPolicy::default().backoff(Backoff::constant(Duration::from_millis(100)).jitter(0.5));
-    let worker = QueueWorker::builder(RecordedStore::new(store, recorder), router(shared.clone()))
+    let mut worker = QueueWorker::builder(RecordedStore::new(store, recorder), router(shared.clone()))
         .concurrency(orders.concurrency)
         .lease_for(orders.lease_for)
         .grace(orders.grace)
-        .retry(retry)
-        .build()
-        .expect("settings");
+        .retry(retry);
+    if !orders.limits.is_empty() {
+        let names = orders.limits.iter().map(|limit| Queue::from(limit.queue().to_owned())).chain([Queue::DEFAULT]);
+        let queues = Queues::weighted(names.map(|name| (name, 1)));
+        worker = worker.queues(orders.limits.iter().fold(queues, |queues, limit| limit.on(queues)));
+    }
+    let worker = worker.build().expect("settings");
     drop(shared.worker.set(worker.clone()));
     worker
 }

@@ -45,6 +45,9 @@ impl Crew {
     #[must_use]
     pub fn new(program: impl Into<PathBuf>, orders: Orders) -> Self {
         let recorder = Recorder::append(&orders.history, Clock::system()).expect("a history");
+        for limit in &orders.limits {
+            recorder.note(limit.line()).expect("a line");
+        }
         Self { program: program.into(), orders, recorder }
     }
 

@@ -26,6 +26,8 @@ enum Sorts {
     All,
     /// Groups of so many.
     Groups(usize),
+    /// Jobs of queues with limits.
+    Limited(&'static [&'static str]),
 }
 
 impl Mix {
@@ -39,6 +41,12 @@ impl Mix {
     #[must_use]
     pub const fn of_groups(chance: Chance, members: usize) -> Self {
         Self { chance, made: 0, sorts: Sorts::Groups(members) }
+    }
+
+    /// Plain jobs, each of one of these queues.
+    #[must_use]
+    pub const fn of_queues(chance: Chance, queues: &'static [&'static str]) -> Self {
+        Self { chance, made: 0, sorts: Sorts::Limited(queues) }
     }
 
     /// How many jobs there will be of what was performed, at least and if all of it goes well.
@@ -57,6 +65,10 @@ impl Mix {
         while self.made < until {
             match (self.sorts, self.chance.below(100)) {
                 (Sorts::Groups(members), _) => self.group(worker, members).await?,
+                (Sorts::Limited(queues), dice) => {
+                    self.made += 1;
+                    single.push(task("plain", self.millis()).queue(queues[dice as usize % queues.len()]));
+                }
                 (Sorts::All, 0..6) => self.chain(worker).await?,
                 (Sorts::All, 6..11) => self.group(worker, 4).await?,
                 (Sorts::All, _) => single.push(self.single()),

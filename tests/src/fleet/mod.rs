@@ -5,6 +5,7 @@ mod child;
 mod crew;
 mod handlers;
 mod ledger;
+mod limit;
 mod mix;
 
 pub use at::{At, Outlives};
@@ -12,4 +13,5 @@ pub use child::{Orders, Said, work};
 pub use crew::{Crew, Member};
 pub use handlers::{Task, task};
 pub use ledger::Ledger;
+pub use limit::Limit;
 pub use mix::Mix;

@@ -132,6 +132,13 @@ pub(super) const GROUPS: &[Group] = &[
         full: &[("WORK_CRASH_GROUPS", "1000"), ("WORK_CRASH_MEMBERS", "100"), ("WORK_CRASH_KILLS", "200")],
     },
     Group {
+        name: "limits",
+        about: "queues with limits and rates whose processes are killed at random moments",
+        tests: &[tests("work-tests", "crash_fleet", &["limits_and_rates"])],
+        usual: &[("WORK_CRASH_LIMITED", "400"), ("WORK_CRASH_KILLS", "24")],
+        full: &[("WORK_CRASH_LIMITED", "4000"), ("WORK_CRASH_KILLS", "300")],
+    },
+    Group {
         name: "fleet-postgres",
         about: "worker processes that are killed at random moments, on Postgres",
         tests: &[tests("work-tests", "crash_fleet", &["every_promise_on_postgres"])],

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::links;
 use crate::store::{SCHEDULE_HEADER, SLOT_HEADER, StoredJob};
-use crate::{JobId, JobState, Parts};
+use crate::{JobId, JobState, Parts, Queue};
 
 /// One line of a history: what happened, when, and in which process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,25 @@ pub enum What {
         /// How many attempts it may have.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_attempts: Option<u32>,
+        /// Its queue, if that is not the default one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+    },
+    /// From the beginning, so many jobs of a queue may be leased at once.
+    Limited {
+        /// Which queue. With `:*` at its end, the limit of the queue of each key.
+        queue: String,
+        /// How many.
+        at_most: u32,
+    },
+    /// From the beginning, so many jobs of a queue may be leased in any span of so long.
+    Rated {
+        /// Which queue.
+        queue: String,
+        /// How many.
+        most: u32,
+        /// The span, in milliseconds.
+        within: u64,
     },
     /// The insert was answered: it is stored.
     Accepted {
@@ -267,7 +286,7 @@ impl What {
     /// A job of this kind, without options.
     #[must_use]
     pub fn offered(job: JobId, kind: impl Into<String>) -> Self {
-        Self::Offered { job, kind: kind.into(), key: None, due: None, max_attempts: None }
+        Self::Offered { job, kind: kind.into(), key: None, due: None, max_attempts: None, queue: None }
     }
 
     /// A job, with those of its options that are checked.
@@ -279,6 +298,7 @@ impl What {
             key: parts.unique.as_ref().map(|unique| unique.key().to_owned()),
             due: parts.scheduled_at,
             max_attempts: parts.max_attempts,
+            queue: (parts.queue != Queue::DEFAULT).then(|| parts.queue.as_str().to_owned()),
         }
     }
 
@@ -322,6 +342,7 @@ impl What {
             | Self::Settled { job, .. }
             | Self::Stale { job, .. }
             | Self::Kept { job, .. } => Some(*job),
+            Self::Limited { .. } | Self::Rated { .. } => None,
             Self::Began | Self::Listed | Self::Killed { .. } | Self::Stalled { .. } | Self::Resumed { .. } => None,
         }
     }

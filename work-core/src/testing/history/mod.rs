@@ -33,6 +33,7 @@
 mod attempts;
 mod ends;
 mod event;
+mod limits;
 mod links;
 mod read;
 mod recorder;

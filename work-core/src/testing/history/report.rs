@@ -107,6 +107,10 @@ pub enum Invariant {
     Unique,
     /// A slot of a schedule has one job. Needs `kept`.
     Slots,
+    /// No more jobs of a queue hold a lease at a time than its limit says. Needs `limited`, `offered` and `leased`.
+    Limit,
+    /// No more jobs of a queue are leased in any span than its rate says. Needs `rated`, `offered` and `leased`.
+    Rate,
     /// A process that was killed wrote nothing afterwards, and left one torn line at most.
     Recording,
 }

@@ -170,6 +170,7 @@ impl<'h> Story<'h> {
             }
             What::Settled { fence, end, .. } => self.attempt(*fence).settled.push((*end, line)),
             What::Stale { fence, .. } => self.attempt(*fence).stale.push(line),
+            What::Limited { .. } | What::Rated { .. } => {}
             What::Began | What::Listed | What::Killed { .. } | What::Stalled { .. } | What::Resumed { .. } => {}
         }
     }
@@ -203,6 +204,14 @@ impl<'h> Attempt<'h> {
         // The process died before it could write the answer, perhaps when a successor was at work already.
         let told = self.stale.is_empty() && self.settling.is_some_and(|line| line.event.at <= by);
         settled || self.unanswered || (told && self.settling.is_some_and(|line| fates.kill(line).is_some()))
+    }
+
+    /// When it certainly held a lease: from the answer that gave it to its end, or to the report of one.
+    pub(super) fn held(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        let (leased, (until, _)) = (self.leased.first().filter(|_| !self.unanswered)?, self.longest?);
+        let reported = self.settling.iter().chain(self.settled.iter().map(|(_, line)| line)).chain(&self.stale);
+        let reported = reported.map(|line| line.event.earliest()).min();
+        Some((leased.event.at, reported.map_or(until, |reported| reported.min(until))))
     }
 
     pub(super) fn number(&self) -> Option<u32> {

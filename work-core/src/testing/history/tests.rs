@@ -432,3 +432,48 @@ fn a_lease_of_which_nobody_was_told_may_be_given_again_at_once() {
     let untold = again(Some(What::Unanswered { job, fence: 1 }));
     assert!(untold.is_clean(), "{untold}");
 }
+
+/// A job of a queue with this name, accepted.
+fn in_queue(tale: &mut Tale, queue: &'static str) -> JobId {
+    let job = Job::new("k", ()).queue(queue);
+    tale.accepted_with(&job);
+    job.id()
+}
+
+#[test]
+fn a_lease_too_many_of_a_queue_with_a_limit_is_found() {
+    let mut tale = Tale::new();
+    tale.note(What::Limited { queue: "q".into(), at_most: 1 });
+    let [one, other] = [in_queue(&mut tale, "q"), in_queue(&mut tale, "q")];
+    // The lease of a process that is killed counts until its end.
+    tale.runs(one, 1, 1).by(3).note(What::Killed { victim: 1 }).pass(100);
+    tale.by(2).note(What::Began).runs(other, 1, 1).is_good();
+    let mut tale = Tale::new();
+    tale.note(What::Limited { queue: "q".into(), at_most: 1 });
+    let [one, other] = [in_queue(&mut tale, "q"), in_queue(&mut tale, "q")];
+    tale.runs(one, 1, 1).by(3).note(What::Killed { victim: 1 }).pass(50).by(2).note(What::Began).runs(other, 1, 1);
+    tale.breaks(Invariant::Limit);
+}
+
+#[test]
+fn a_limit_of_each_key_is_that_of_one_key() {
+    let mut tale = Tale::new();
+    tale.note(What::Limited { queue: "q:*".into(), at_most: 1 });
+    let [one, other, third] = ["q:a", "q:b", "q:b"].map(|queue| in_queue(&mut tale, queue));
+    tale.runs(one, 1, 1).runs(other, 1, 1).is_good();
+    tale.runs(third, 1, 1).breaks(Invariant::Limit);
+}
+
+#[test]
+fn a_lease_too_many_in_a_span_is_found_once_it_is_certain() {
+    let tale = |pause| {
+        let mut tale = Tale::new();
+        tale.note(What::Rated { queue: "q".into(), most: 1, within: 100 });
+        let [one, other] = [in_queue(&mut tale, "q"), in_queue(&mut tale, "q")];
+        tale.runs(one, 1, 1).settled(one, 1, End::Completed).pass(pause).runs(other, 1, 1);
+        tale.settled(other, 1, End::Completed);
+        tale
+    };
+    tale(100).is_good();
+    tale(50).breaks(Invariant::Rate);
+}

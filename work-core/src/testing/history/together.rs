@@ -17,6 +17,7 @@ impl<'h> Check<'h> {
         }
         self.unique();
         self.duplicates();
+        self.limits();
         self.recording();
     }
 
