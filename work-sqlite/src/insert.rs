@@ -1,22 +1,13 @@
-use std::time::Duration;
-
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params};
 use work_core::store::{Inserted, NewJob};
-use work_core::{
-    ArgsError, DEFAULT_MAX_ATTEMPTS, InvalidJob, Job, JobId, OnConflict, Parts, QueueFull, StoreError, Unique,
-    UniqueScope,
-};
+use work_core::{ArgsError, InvalidJob, Job, JobId, OnConflict, Parts, QueueFull, StoreError, Unique};
 
 use crate::after::{hold_back, may_wait, next_of};
 use crate::capacity::insert_within;
-use crate::row::{id_or_nil, millis};
+use crate::new_row::{self, whole_millis};
+use crate::row::id_or_nil;
 use crate::store::Shared;
-
-const INSERT: &str = "INSERT INTO jobs (id, kind, args, queue, priority, scheduled_at, created_at, max_attempts,
-    timeout_ms, expires_at, unique_key, unique_scope, headers, tags)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-    ON CONFLICT DO NOTHING";
 
 const BY_ID: &str = "SELECT id FROM jobs WHERE id = ?1";
 
@@ -53,8 +44,8 @@ pub(crate) fn accept(
 }
 
 /// What follows from jobs that were accepted, and goes into any queue.
-pub(crate) fn insert(connection: &Connection, shared: &Shared, jobs: &[NewJob]) -> rusqlite::Result<Vec<Inserted>> {
-    let answers = insert_rows(connection, shared.now(), jobs)?;
+pub(crate) fn insert(connection: &Connection, shared: &Shared, jobs: &[&NewJob]) -> rusqlite::Result<Vec<Inserted>> {
+    let answers = insert_all(connection, shared.now(), jobs)?;
     tell(shared, answers.iter());
     Ok(answers)
 }
@@ -67,28 +58,81 @@ fn tell<'a>(shared: &Shared, mut answers: impl Iterator<Item = &'a Inserted>) {
 
 /// Part of a transaction that somebody else ends.
 pub(crate) fn insert_rows(connection: &Connection, now: i64, jobs: &[NewJob]) -> rusqlite::Result<Vec<Inserted>> {
-    let mut statement = connection.prepare_cached(INSERT)?;
+    insert_all(connection, now, &jobs.iter().collect::<Vec<_>>())
+}
+
+fn insert_all(connection: &Connection, now: i64, jobs: &[&NewJob]) -> rusqlite::Result<Vec<Inserted>> {
     let mut answers = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let key = job.parts.unique.as_ref().map(Unique::key);
-        let mut stored = insert_one(&mut statement, job, key, now)?;
-        if !stored {
-            stored = match (resolve(connection, job, now)?, key) {
-                (Key::Free, _) => insert_one(&mut statement, job, key, now)?,
-                (Key::After, Some(key)) if insert_one(&mut statement, job, None, now)? => {
-                    hold_back(connection, connection.last_insert_rowid(), key)?;
-                    true
-                }
-                _ => false,
-            };
+    let (mut one, mut many) = (None, None);
+    for chunk in jobs.chunks(AT_ONCE) {
+        if chunk.len() == AT_ONCE && chunk.iter().all(is_plain) {
+            let many = statement(&mut many, connection, AT_ONCE)?;
+            if insert_at_once(many, chunk, now)? {
+                answers.extend(chunk.iter().map(|job| Inserted::New(job.parts.id)));
+                continue;
+            }
         }
-        if stored && !job.parts.tags.is_empty() {
-            insert_tags(connection, &job.parts)?;
+        let one = statement(&mut one, connection, 1)?;
+        for job in chunk {
+            answers.push(insert_or_find(connection, one, job, now)?);
         }
-        answers.push(if stored { Inserted::New(job.parts.id) } else { Inserted::Duplicate(holder(connection, job)?) });
     }
     Ok(answers)
 }
+
+/// True if nothing but its id can keep it out, and nothing but its row is to be kept.
+fn is_plain(job: &&NewJob) -> bool {
+    job.parts.unique.is_none() && job.parts.tags.is_empty()
+}
+
+fn statement<'s, 'c>(
+    kept: &'s mut Option<CachedStatement<'c>>,
+    connection: &'c Connection,
+    rows: usize,
+) -> rusqlite::Result<&'s mut CachedStatement<'c>> {
+    match kept {
+        Some(statement) => Ok(statement),
+        none => Ok(none.insert(new_row::statement(connection, rows)?)),
+    }
+}
+
+/// Answers false, and has done nothing, if one of them is there already.
+fn insert_at_once(many: &mut CachedStatement<'_>, jobs: &[&NewJob], now: i64) -> rusqlite::Result<bool> {
+    for (n, job) in jobs.iter().enumerate() {
+        new_row::bind(many, n, job, None, now)?;
+    }
+    match many.raw_execute() {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(false),
+        result => result.map(|_| true),
+    }
+}
+
+fn insert_or_find(
+    connection: &Connection,
+    one: &mut CachedStatement<'_>,
+    job: &NewJob,
+    now: i64,
+) -> rusqlite::Result<Inserted> {
+    let key = job.parts.unique.as_ref().map(Unique::key);
+    let mut stored = new_row::insert(one, job, key, now)?;
+    if !stored {
+        stored = match (resolve(connection, job, now)?, key) {
+            (Key::Free, _) => new_row::insert(one, job, key, now)?,
+            (Key::After, Some(key)) if new_row::insert(one, job, None, now)? => {
+                hold_back(connection, connection.last_insert_rowid(), key)?;
+                true
+            }
+            _ => false,
+        };
+    }
+    if stored && !job.parts.tags.is_empty() {
+        insert_tags(connection, &job.parts)?;
+    }
+    if stored { Ok(Inserted::New(job.parts.id)) } else { holder(connection, job).map(Inserted::Duplicate) }
+}
+
+/// Rows of one statement: what a statement costs beside its rows is then little.
+const AT_ONCE: usize = 16;
 
 /// How a job stands with a key that was held.
 #[derive(Debug, Clone, Copy)]
@@ -123,55 +167,11 @@ fn resolve(connection: &Connection, job: &NewJob, now: i64) -> rusqlite::Result<
     Ok(Key::Held)
 }
 
-/// Answers whether the job is new.
-fn insert_one(
-    statement: &mut CachedStatement<'_>,
-    job: &NewJob,
-    key: Option<&str>,
-    now: i64,
-) -> rusqlite::Result<bool> {
-    let parts = &job.parts;
-    let id = parts.id.as_uuid().as_bytes().as_slice();
-    // The defaults of most jobs cost nothing.
-    let headers = if parts.headers.is_empty() { None } else { serde_json::to_string(&parts.headers).ok() };
-    let scope = parts.unique.as_ref().map(|unique| match unique.scope() {
-        // What held longer than the window of a later job is let go by that one.
-        UniqueScope::WhileKept | UniqueScope::Within(_) => 2,
-        _ => 1,
-    });
-    let stored = statement.execute(params![
-        id,
-        parts.kind.as_str(),
-        text_or_bytes(&job.args),
-        parts.queue.as_str(),
-        parts.priority,
-        parts.scheduled_at.map_or(now, millis),
-        now,
-        parts.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
-        parts.timeout.map(whole_millis),
-        parts.expires_at.map(millis),
-        key,
-        scope,
-        headers,
-        tags_json(parts),
-    ])?;
-    Ok(stored == 1)
-}
-
-fn tags_json(parts: &Parts) -> Option<String> {
-    if parts.tags.is_empty() { None } else { serde_json::to_string(&parts.tags).ok() }
-}
-
 /// For who looks for one; the row was inserted just before.
 fn insert_tags(connection: &Connection, parts: &Parts) -> rusqlite::Result<()> {
     let seq = connection.last_insert_rowid();
     let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO tags (tag, job) VALUES (?1, ?2)")?;
     parts.tags.iter().try_for_each(|tag| statement.execute(params![tag, seq]).map(drop))
-}
-
-/// Rounded up: a timeout is never zero.
-fn whole_millis(timeout: Duration) -> i64 {
-    i64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
 fn holder(connection: &Connection, job: &NewJob) -> rusqlite::Result<JobId> {

@@ -18,6 +18,7 @@ mod inspect;
 mod keys;
 mod lease;
 mod migrate;
+mod new_row;
 mod open;
 mod operate;
 pub mod outbox;

@@ -91,7 +91,7 @@ fn fire_one(connection: &Connection, shared: &Shared, due: &Firing) -> rusqlite:
             _ => return Ok(Fired::Done(Vec::new())),
         }
     }
-    let made = insert(connection, shared, &due.jobs)?;
+    let made = insert(connection, shared, &due.jobs.iter().collect::<Vec<_>>())?;
     if let Some(last) = made.last() {
         let mut note = connection.prepare_cached("UPDATE schedules SET last_job = ?2 WHERE name = ?1")?;
         note.execute(params![due.schedule, last.id().as_uuid().as_bytes().as_slice()])?;

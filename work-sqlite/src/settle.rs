@@ -1,5 +1,5 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use work_core::store::{ErrorRecord, LeaseKey, Settle, Settled, Settlement, on_error_job};
+use work_core::store::{ErrorRecord, LeaseKey, NewJob, Settle, Settled, Settlement, on_error_job};
 use work_core::{Kind, Parts, Queue, Status};
 
 use crate::after::{go_on_after, somebody_waits};
@@ -44,8 +44,9 @@ pub(crate) fn settle(connection: &Connection, shared: &Shared, done: &[Settle]) 
     }
     // When all of them have ended: a key that one of them held is free for what follows from another.
     let ended = done.iter().zip(&answers).filter(|(_, answer)| **answer == Settled::Done);
-    for (done, _) in ended.filter(|(done, _)| !done.then.is_empty()) {
-        insert(connection, shared, &done.then)?;
+    let then: Vec<&NewJob> = ended.flat_map(|(done, _)| &done.then).collect();
+    if !then.is_empty() {
+        insert(connection, shared, &then)?;
     }
     if any_limits(connection)? {
         // Whoever waits may have room now.
@@ -170,7 +171,7 @@ pub(crate) fn give_up(
         Ok((parts, u32::try_from(row.get::<_, i64>(3)?).unwrap_or_default()))
     });
     let job = found.optional()?.and_then(|(parts, attempt)| on_error_job(&parts, status, attempt, error));
-    job.map_or(Ok(()), |job| insert(connection, shared, &[job]).map(drop))
+    job.map_or(Ok(()), |job| insert(connection, shared, &[&job]).map(drop))
 }
 
 /// Keeps what went wrong in the attempt that the row counts.
