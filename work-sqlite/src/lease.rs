@@ -40,7 +40,7 @@ fn due_sql() -> String {
         // What is too large is a dead letter that is never loaded.
         .replace("args", "CASE WHEN octet_length(args) <= ?5 THEN args END");
     format!(
-        "SELECT {columns}, octet_length(args) FROM jobs INDEXED BY jobs_ready
+        "SELECT {columns}, octet_length(args), scheduled_at FROM jobs INDEXED BY jobs_ready
          WHERE state = 'available' AND queue = ?1 AND priority = ?2 AND scheduled_at <= ?3
          ORDER BY scheduled_at, seq LIMIT ?4"
     )
@@ -49,12 +49,27 @@ fn due_sql() -> String {
 const TAKE: &str = "UPDATE jobs SET state = 'running', attempt = ?2, fence = ?3, lease_until = ?4, worker = ?5
     WHERE seq = ?1";
 
+/// From so many rows on they are taken at once.
+const MANY: usize = 4;
+
+/// All that was found, from the first to the last row: one change of many rows costs a quarter less than many of one. Nothing
+/// else is there, since both are of one transaction. In two parts, each of which reads no row more than it takes.
+pub(crate) fn take_all_sql() -> [String; 2] {
+    ["scheduled_at < ?5", "scheduled_at = ?5 AND seq <= ?6"].map(|part| {
+        format!(
+            "UPDATE jobs INDEXED BY jobs_ready
+             SET state = 'running', attempt = attempt + 1, fence = fence + 1, lease_until = ?3, worker = ?4
+             WHERE state = 'available' AND queue = ?1 AND priority = ?2 AND {part}"
+        )
+    })
+}
+
 pub(crate) fn lease(connection: &Connection, shared: &Shared, want: &Want) -> rusqlite::Result<Leased> {
     let now = shared.now();
     let named = if want.has_keys() { Some(keys::named(connection, want, now)?) } else { None };
     let want = named.as_ref().unwrap_or(want);
-    let (due, take) = (connection.prepare_cached(&due_sql())?, connection.prepare_cached(TAKE)?);
-    let mut leasing = Leasing { connection, shared, want, now, due, take };
+    let due = connection.prepare_cached(&due_sql())?;
+    let mut leasing = Leasing { connection, shared, want, now, due };
     let mut leased = Leased::default();
     let (any_limits, any_rates) = (any_limits(connection)?, any_rates(connection)?);
     let permits_of = |queue: &Queue| if any_rates { Permits::of(connection, queue, now) } else { Ok(None) };
@@ -90,7 +105,6 @@ struct Leasing<'c> {
     want: &'c Want,
     now: i64,
     due: CachedStatement<'c>,
-    take: CachedStatement<'c>,
 }
 
 impl Leasing<'_> {
@@ -157,8 +171,9 @@ impl Leasing<'_> {
         let until = self.now.saturating_add(lease_for);
         let max_args = i64::try_from(self.shared.max_args).unwrap_or(i64::MAX);
         let mut rows = self.due.query(params![queue.as_str(), level, self.now, limit, max_args])?;
-        let (mut found, mut bad) = (Vec::new(), Vec::new());
+        let (mut found, mut bad, mut last_at) = (Vec::new(), Vec::new(), i64::MIN);
         while let Some(row) = rows.next()? {
+            last_at = row.get(WIDTH + 1)?;
             let size: Option<i64> = row.get(WIDTH)?;
             if size.is_some_and(|size| size > max_args) {
                 let why = format!("args have {} bytes; at most {max_args} are accepted", size.unwrap_or_default());
@@ -174,19 +189,38 @@ impl Leasing<'_> {
             }
         }
         drop(rows);
-        // What is the same for all of them is bound once: a text is copied each time.
-        self.take.raw_bind_parameter(4, until)?;
-        self.take.raw_bind_parameter(5, &*self.want.worker)?;
-        for stored in &found {
-            self.take.raw_bind_parameter(1, stored.seq)?;
-            self.take.raw_bind_parameter(2, stored.attempt)?;
-            self.take.raw_bind_parameter(3, stored.fence.cast_signed())?;
-            self.take.raw_execute()?;
+        match found.last() {
+            Some(last) if bad.is_empty() && found.len() >= MANY => {
+                let [before, at_last] = take_all_sql();
+                let (queue, worker) = (queue.as_str(), &*self.want.worker);
+                let before =
+                    self.connection.prepare_cached(&before)?.execute(params![queue, level, until, worker, last_at])?;
+                let mut at_last = self.connection.prepare_cached(&at_last)?;
+                let taken = before + at_last.execute(params![queue, level, until, worker, last_at, last.seq])?;
+                if taken != found.len() {
+                    return Err(rusqlite::Error::StatementChangedRows(taken));
+                }
+            }
+            _ => self.take_each(&found, until)?,
         }
         let touched = found.len() + bad.len();
         self.discard(bad)?;
         leased.jobs.extend(found.into_iter().map(|stored| leased_job(stored, until)));
         Ok(touched)
+    }
+
+    fn take_each(&self, found: &[Stored], until: i64) -> rusqlite::Result<()> {
+        let mut take = self.connection.prepare_cached(TAKE)?;
+        // What is the same for all of them is bound once: a text is copied each time.
+        take.raw_bind_parameter(4, until)?;
+        take.raw_bind_parameter(5, &*self.want.worker)?;
+        for stored in found {
+            take.raw_bind_parameter(1, stored.seq)?;
+            take.raw_bind_parameter(2, stored.attempt)?;
+            take.raw_bind_parameter(3, stored.fence.cast_signed())?;
+            take.raw_execute()?;
+        }
+        Ok(())
     }
 
     /// Keeps what cannot be started as dead letters; they had no attempt.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use work_core::JobState;
-use work_core::store::{Inspect, JobFilter, Order, Retention, Store};
+use work_core::store::{Inspect, JobFilter, Order, Retention, Store, Want};
 
 use crate::SqliteStore;
 use crate::candidates::{READY_OF_QUEUE, dead_sql, open_sql, tag_sql};
 use crate::inspect::{COUNT_ALL, COUNT_DEAD, COUNT_READY};
+use crate::lease::take_all_sql;
 use crate::prune::{Sweep, sweep as sweep_rows};
 use crate::queues::COUNT_RUNNING;
 use crate::search::{Search, scan_sql, search};
@@ -58,6 +59,36 @@ async fn every_statement_of_a_page_reads_an_index_in_order_or_has_a_limit() {
         assert!(plan.contains(expected) && plan.contains("COVERING INDEX"), "{sql}: {plan}");
     }
 }
+
+#[tokio::test]
+async fn taking_many_jobs_reads_no_job_that_is_not_taken() {
+    let (_dir, _store, connection) = place().await;
+    let ranges =
+        ["(queue=? AND priority=? AND scheduled_at<?)", "(queue=? AND priority=? AND scheduled_at=? AND seq<?)"];
+    for (sql, range) in take_all_sql().iter().zip(ranges) {
+        let plan = plan(&connection, sql);
+        assert!(plan.contains(&format!("INDEX jobs_ready {range}")), "{sql}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn of_jobs_of_one_instant_as_many_are_taken_as_are_wanted_and_each_once() {
+    let (_dir, store, connection) = place().await;
+    let rows = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 50)
+        INSERT INTO jobs (kind, scheduled_at, worker) SELECT 'k', n / 20, NULL FROM n";
+    connection.execute_batch(rows).unwrap();
+    let mut taken = Vec::new();
+    for expected in [15, 15, 15, 5, 0] {
+        let leased = store.lease(Want { limit: 15, worker: "w".into(), ..Want::default() }).await.unwrap();
+        assert_eq!(leased.jobs.len(), expected);
+        taken.extend(leased.jobs.iter().map(|lease| (lease.key.row, lease.key.fence.0, lease.attempt)));
+        let running: i64 = connection.query_row(RUNNING, [], |row| row.get(0)).unwrap();
+        assert_eq!(running, taken.len() as i64);
+    }
+    assert_eq!(taken, (1..=50).map(|row| (row, 1, 1)).collect::<Vec<_>>());
+}
+
+const RUNNING: &str = "SELECT count(*) FROM jobs WHERE state = 'running' AND attempt = 1 AND fence = 1 AND worker = 'w' AND lease_until > 9";
 
 /// Jobs in an order that is bad for every filter below: what is looked for is at the far end.
 const MANY: &str = "
