@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep, timeout};
-use work_core::limit::{FixedWindow, Gcra, InvalidLimit, Limit, Limiter, SlidingWindow};
+use work_core::limit::{Adaptive, Aimd, FixedWindow, Gcra, InvalidLimit, Limit, Limiter, SlidingWindow};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -43,6 +43,11 @@ fn asks() -> impl Strategy<Value = Vec<u64>> {
     proptest::collection::vec(prop_oneof![Just(0), 0_u64..50, 0_u64..2_000], 1..300)
 }
 
+/// At which distances, and whether the permit is used.
+fn used() -> impl Strategy<Value = Vec<(u64, bool)>> {
+    proptest::collection::vec((prop_oneof![Just(0), 0_u64..50, 0_u64..2_000], any::<bool>()), 1..300)
+}
+
 proptest! {
     #[test]
     fn a_sliding_window_never_gives_more_in_any_span(count in 1_u32..20, per in 1_u64..1_000, gaps in asks()) {
@@ -52,6 +57,33 @@ proptest! {
         for (n, first) in given.iter().enumerate() {
             let within = given[n..].iter().take_while(|at| **at < first + per).count();
             prop_assert!(within <= count as usize, "{within} within {per} from {first}: {given:?}");
+        }
+    }
+
+    /// Whatever is given back, what is used stays within the promise.
+    #[test]
+    fn permits_that_are_given_back_are_none(count in 1_u32..20, per in 1_u64..1_000, asks in used()) {
+        let per_of = Duration::from_nanos(per);
+        let limits: [Box<dyn Limit>; 3] = [
+            Box::new(SlidingWindow::new(count, per_of).unwrap()),
+            Box::new(FixedWindow::new(count, per_of).unwrap()),
+            Box::new(Gcra::new(count, per_of).unwrap().burst(1).unwrap()),
+        ];
+        // A fixed window has up to twice that where two meet; a bucket the burst, and what grows in that time.
+        for (limit, most) in limits.iter().zip([count, 2 * count, count + 1]) {
+            let start = Instant::now();
+            let (mut at, mut used) = (0, Vec::new());
+            for (gap, keep) in &asks {
+                at += gap;
+                let now = start + Duration::from_nanos(at);
+                if limit.try_acquire(now).is_ok() {
+                    if *keep { used.push(at) } else { limit.give_back(now) }
+                }
+            }
+            for (n, first) in used.iter().enumerate() {
+                let within = used[n..].iter().take_while(|at| **at < first + per).count();
+                prop_assert!(within <= most as usize, "{within} within {per} from {first}: {used:?}");
+            }
         }
     }
 
@@ -291,4 +323,23 @@ async fn sixty_four_tasks_that_wait_or_give_up_lose_no_permit() {
     assert_eq!(given.load(Ordering::SeqCst), 48 * 20);
     sleep(Duration::from_millis(25)).await;
     assert!(limit.is_idle(), "no place in the queue is left behind");
+}
+
+#[test]
+fn a_permit_that_was_given_back_can_be_taken_again() {
+    let limits: [Box<dyn Limit>; 5] = [
+        Box::new(SlidingWindow::new(1, SECOND).unwrap()),
+        Box::new(FixedWindow::new(1, SECOND).unwrap()),
+        Box::new(Gcra::new(1, SECOND).unwrap()),
+        Box::new(Adaptive::new(1.0, 1.0, 2.0).unwrap()),
+        Box::new(Aimd::new(1.0, 1.0, 2.0).unwrap()),
+    ];
+    for limit in limits {
+        let now = Instant::now();
+        assert_eq!(limit.try_acquire(now), Ok(()));
+        assert!(limit.try_acquire(now).is_err());
+        limit.give_back(now);
+        assert_eq!(limit.try_acquire(now), Ok(()));
+        assert!(limit.try_acquire(now).is_err());
+    }
 }

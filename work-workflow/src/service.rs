@@ -110,20 +110,15 @@ impl Attempt {
     /// Tells the limit how it went.
     fn feed(&self, outcome: &Outcome) {
         let Some(limit) = &self.def().limit else { return };
-        let retry_after = match outcome.directive() {
-            Some(Directive::Snooze(after) | Directive::RetryAfter(after)) => Some(after),
-            _ => None,
-        };
-        let refused = matches!(outcome.status(), Status::TOO_MANY | Status::UNAVAILABLE);
-        if let (true, Some(after)) = (refused, retry_after) {
-            self.live.pulses[self.state].close(Instant::now() + after);
+        let Some(answer) = Fed::of(outcome) else { return };
+        let now = Instant::now();
+        if let Fed::Refused { retry_after: Some(after) } = answer
+            && let Some(until) = now.checked_add(after)
+        {
+            self.live.pulses[self.state].close(until);
         }
         if let StateLimit::Adaptive(limit) = limit {
-            if refused {
-                limit.observe(Instant::now(), Fed::Refused { retry_after });
-            } else if outcome.status().is_complete() {
-                limit.observe(Instant::now(), Fed::Accepted);
-            }
+            limit.observe(now, answer);
         }
     }
 

@@ -61,6 +61,8 @@ struct Admitted {
     jobs: usize,
     /// When to ask again, if that is known.
     again: Option<Duration>,
+    /// When they were taken.
+    at: Instant,
 }
 
 impl StateStore {
@@ -99,11 +101,11 @@ impl StateStore {
     /// permit counts no more.
     fn admit(&self, want: usize) -> Admitted {
         let (Some(limit), Drains::State(state)) = (&self.limit, self.drains) else {
-            return Admitted { jobs: want, again: None };
+            return Admitted { jobs: want, again: None, at: Instant::now() };
         };
         let (now, pulse) = (Instant::now(), &self.live.pulses[state]);
         if let Some(closed) = pulse.closed_for(now) {
-            return Admitted { jobs: 0, again: Some(closed) };
+            return Admitted { jobs: 0, again: Some(closed), at: now };
         }
         let free = self.concurrency.saturating_sub(lock(&self.held).len());
         let waiting = self.live.runs().iter().map(|run| run.tallies()[state].waiting).sum::<i64>();
@@ -120,13 +122,13 @@ impl StateStore {
             _ if look.at.is_none_or(|at| now - at >= LOOK_AGAIN) && limit.limit().is_idle(now) => 1,
             empty => {
                 let due = empty.flatten().map(|due| due - now);
-                return Admitted { jobs: 0, again: Some(due.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) };
+                return Admitted { jobs: 0, again: Some(due.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)), at: now };
             }
         };
         look.at = Some(now);
         drop(look);
         let most = most.min(free);
-        let mut admitted = Admitted { jobs: 0, again: None };
+        let mut admitted = Admitted { jobs: 0, again: None, at: now };
         while admitted.jobs < most {
             match limit.limit().try_acquire(now) {
                 Ok(()) => admitted.jobs += 1,
@@ -160,7 +162,8 @@ impl StateStore {
             }
             lock(&self.held).insert(lease.key.id, found);
         }
-        if self.limit.is_some() {
+        if let Some(limiting) = &self.limit {
+            (leased.jobs.len()..limit).for_each(|_| limiting.limit().give_back(admitted.at));
             let mut look = lock(&self.look);
             let short = leased.jobs.len() < limit;
             look.empty = short.then(|| leased.next_due_in.map(|due| Instant::now() + due));

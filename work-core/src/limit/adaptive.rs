@@ -188,6 +188,14 @@ impl Limit for Adaptive {
         self.lock().take(now, 1).map(drop)
     }
 
+    fn give_back(&self, taken: Instant) {
+        let mut state = self.lock();
+        state.bucket.give_back();
+        if let Some(interval) = state.interval.as_mut().filter(|interval| interval.began <= taken) {
+            interval.taken = interval.taken.saturating_sub(1);
+        }
+    }
+
     fn is_idle(&self, now: Instant) -> bool {
         let state = self.lock();
         state.bucket.is_full(now, state.rate)

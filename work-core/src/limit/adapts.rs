@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Limit;
+use crate::{Directive, Outcome, Status};
 
 /// A limit that learns its rate from how the calls went.
 ///
@@ -40,6 +41,32 @@ pub enum Answer {
 impl Answer {
     /// Refused, and not a word about when to come again.
     pub const REFUSED: Self = Self::Refused { retry_after: None };
+
+    /// What an outcome says: 429 and 503 are refusals, and what ended well was accepted. `None`: it says nothing about the
+    /// other side.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use work_core::{Outcome, Status, limit::Answer};
+    ///
+    /// let later = Outcome::snooze(Duration::from_secs(2));
+    /// assert_eq!(Answer::of(&later), Some(Answer::Refused { retry_after: Some(Duration::from_secs(2)) }));
+    /// assert_eq!(Answer::of(&Outcome::done()), Some(Answer::Accepted));
+    /// assert_eq!(Answer::of(&Outcome::new(Status::INTERNAL_ERROR)), None);
+    /// ```
+    #[must_use]
+    pub fn of(outcome: &Outcome) -> Option<Self> {
+        match outcome.status() {
+            Status::TOO_MANY | Status::UNAVAILABLE => {
+                let retry_after = match outcome.directive() {
+                    Some(Directive::Snooze(after) | Directive::RetryAfter(after)) => Some(after),
+                    _ => None,
+                };
+                Some(Self::Refused { retry_after })
+            }
+            status => status.is_complete().then_some(Self::Accepted),
+        }
+    }
 }
 
 impl<L: Adapts + ?Sized> Adapts for std::sync::Arc<L> {

@@ -120,6 +120,10 @@ impl Limit for Aimd {
         state.bucket.take(now, rate, 1).map(drop)
     }
 
+    fn give_back(&self, _: Instant) {
+        self.lock().bucket.give_back();
+    }
+
     fn is_idle(&self, now: Instant) -> bool {
         let state = self.lock();
         state.bucket.is_full(now, state.rate)

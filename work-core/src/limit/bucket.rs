@@ -44,6 +44,11 @@ impl Bucket {
         self.tokens = (self.tokens + rate * since.as_secs_f64()).min((rate * BURST).max(1.0));
     }
 
+    /// One that was taken was not used.
+    pub(super) const fn give_back(&mut self) {
+        self.tokens += 1.0;
+    }
+
     /// Gives no permit for so long, and starts empty after that.
     pub(super) fn close(&mut self, now: Instant, until: Instant) {
         self.closed_until = Some(self.closed_until.map_or(until, |closed| closed.max(until)));

@@ -59,6 +59,17 @@ impl Limit for FixedWindow {
         Ok(())
     }
 
+    fn give_back(&self, taken: Instant) {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(now) = window.as_mut().filter(|window| taken < window.end && taken + self.per >= window.end) {
+            now.taken -= 1;
+            // A window begins with a permit that was used.
+            if now.taken == 0 {
+                *window = None;
+            }
+        }
+    }
+
     fn is_idle(&self, now: Instant) -> bool {
         self.window.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|window| window.end <= now)
     }

@@ -88,6 +88,13 @@ impl Limit for Gcra {
         Ok(())
     }
 
+    fn give_back(&self, _: Instant) {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = bucket.as_mut() {
+            bucket.full = bucket.full.saturating_sub(self.per.as_nanos());
+        }
+    }
+
     fn is_idle(&self, now: Instant) -> bool {
         let bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.is_none_or(|bucket| bucket.full <= self.parts(bucket.origin, now))

@@ -63,6 +63,12 @@ pub trait Limit: Send + Sync {
     /// How long from `now` there can be no permit: look again then. Nothing was taken.
     fn try_acquire(&self, now: Instant) -> Result<(), Duration>;
 
+    /// Gives back a permit that was taken at this instant, since nothing came of it. What was promised still holds. By
+    /// default the permit is lost.
+    fn give_back(&self, taken: Instant) {
+        let _ = taken;
+    }
+
     /// True if nothing that was taken before this instant counts any more: a [`fresh`](Self::fresh) one would answer
     /// the same.
     fn is_idle(&self, now: Instant) -> bool;
@@ -77,6 +83,10 @@ macro_rules! limit_of_pointer {
         impl<L: Limit + ?Sized> Limit for $pointer<L> {
             fn try_acquire(&self, now: Instant) -> Result<(), Duration> {
                 (**self).try_acquire(now)
+            }
+
+            fn give_back(&self, taken: Instant) {
+                (**self).give_back(taken);
             }
 
             fn is_idle(&self, now: Instant) -> bool {

@@ -70,6 +70,13 @@ impl Limit for SlidingWindow {
         Err(taken.front().map_or(Duration::ZERO, |first| (*first + self.per).duration_since(now)))
     }
 
+    fn give_back(&self, taken: Instant) {
+        let mut all = self.taken();
+        // Whichever of those it may be, what is left counts for as long or longer.
+        let at = all.partition_point(|at| *at < taken);
+        all.remove(at);
+    }
+
     fn is_idle(&self, now: Instant) -> bool {
         self.taken().back().is_none_or(|last| *last + self.per <= now)
     }

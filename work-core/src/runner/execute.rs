@@ -127,7 +127,8 @@ impl Execute for Leases {
         }
         context.set_following(Following::of(&lease.job.parts));
         let started = self.board.settings.ramp.is_some().then(Instant::now);
-        let outcome = if lease.job.parts.kind.as_str() == GROUP_KIND {
+        let is_group = lease.job.parts.kind.as_str() == GROUP_KIND;
+        let outcome = if is_group {
             groups::look(&self.board, &lease, &context).await
         } else {
             let mut job = Job::from_stored(lease.job);
@@ -136,6 +137,11 @@ impl Execute for Leases {
         };
         if let Some(started) = started {
             self.board.tally.note(outcome.status(), started.elapsed());
+        }
+        if let Some(admission) = &self.board.settings.admission
+            && !is_group
+        {
+            admission.note(&outcome);
         }
         // A job that ended well while it was told to stop has ended well.
         if !outcome.status().is_complete() && self.goes_back(key, &context) {

@@ -34,7 +34,8 @@ const AT_LATEST: Duration = Duration::from_secs(2);
 pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
     let mut turns = Turns::new(&board.settings.queues);
     let gate = board.settings.gate.as_ref();
-    let mut window = Window::new(pool.concurrency(), turns.leases_ahead() && gate.is_none());
+    let admission = board.settings.admission.clone();
+    let mut window = Window::new(pool.concurrency(), turns.leases_ahead() && gate.is_none() && admission.is_none());
     if let Some(gate) = gate {
         let pool = pool.clone();
         gate.count(Some(Box::new(move || pool.len())));
@@ -48,10 +49,23 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
             window.look(pool.started(), pool.concurrency());
             continue;
         }
+        let granted = match admission.as_deref().map(|admission| admission.take(plan.limit)).transpose() {
+            Ok(granted) => granted,
+            Err(after) => {
+                let _ = board.stopping.run_until_cancelled(tokio::time::sleep(after)).await;
+                window.look(pool.started(), pool.concurrency());
+                continue;
+            }
+        };
+        let plan = granted.as_ref().map_or(plan, |granted| turns.plan(granted.count(), granted.count()));
         let mut ready = board.store.ready(&board.settings.queues.names);
         // Registers before the store is asked: what arrives in between is not missed.
         let told = std::future::poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx).is_ready())).await;
-        match lease(&board, &pool, (&mut turns, &mut lost), &plan).await {
+        let found = lease(&board, &pool, (&mut turns, &mut lost), &plan).await;
+        if let Some(mut granted) = granted {
+            granted.use_up(found.as_ref().map_or(0, |found| found.jobs));
+        }
+        match found {
             Ok(Found { jobs, more, .. }) if jobs == plan.limit || told || more => failures = 0,
             Ok(Found { next_due_in, .. }) => {
                 failures = 0;
@@ -85,8 +99,8 @@ async fn wait(
         if plan.limit == 0 {
             return;
         }
-        if board.settings.gate.is_some() {
-            // Whether there is room is known when a job is here, and not before.
+        if board.settings.gate.is_some() || board.settings.admission.is_some() {
+            // Whether there is room, or a permit, is known when a job is here, and not before.
             let _ = tokio::time::timeout(pause, woken(ready.as_mut(), turns, &plan)).await;
             return;
         }

@@ -10,6 +10,7 @@
 //! | `settle` | reports everything that ended while the report before it was under way |
 //! | `keep` | on a thread of its own: extends the leases, takes back what others lost, hears who is to stop, forgets |
 
+mod admission;
 mod board;
 mod execute;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::Admission;
 use board::Board;
 pub(crate) use board::Waiters;
 
@@ -40,6 +42,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::MAX_RESERVED;
+use crate::limit::{Adapts, Limit};
 use crate::router::Routes;
 use crate::store::{BoxFuture, Inspect, Retention};
 use crate::worker::check_range;
@@ -110,6 +113,7 @@ pub(crate) struct Settings {
     retention: Retention,
     max_output: usize,
     gate: Option<Gate>,
+    admission: Option<Arc<Admission>>,
     /// Everything is done on the caller's runtime.
     is_simulated: bool,
     /// The version of the program.
@@ -152,6 +156,7 @@ impl Runner {
             retention: Retention::default(),
             max_output: DEFAULT_MAX_OUTPUT,
             gate: None,
+            admission: None,
             is_simulated: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker: String::new(),
@@ -244,6 +249,36 @@ impl Runner {
     /// Starts with one job at a time, and gradually runs more; by default all slots are there at once.
     pub fn ramp(mut self, ramp: Ramp) -> Self {
         self.settings.ramp = Some(ramp);
+        self
+    }
+
+    /// How often jobs may start here; by default as often as there are slots. A job that has to wait for its permit is not
+    /// leased: it costs no lease and no attempt, and other runners may have it. A handler that ends with 429 or 503 and says
+    /// when to come again stops the whole runner until then.
+    ///
+    /// It counts in this process: an `Arc` of one limit may be given to several runners. For a limit of all processes see
+    /// [`Queues::rate_everywhere`].
+    pub fn limit(mut self, limit: impl Limit + 'static) -> Self {
+        self.settings.admission = Some(Arc::new(Admission::fixed(limit)));
+        self
+    }
+
+    /// As [`limit`](Self::limit), with one that learns from how the attempts end: 429 and 503 are refusals, and what ends well
+    /// was accepted. Give it an `Arc` and keep a clone, to see its [rate](Adapts::rate).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use work_core::limit::{Adaptive, Adapts};
+    /// use work_core::{Router, runner::Runner, store::MemoryStore};
+    ///
+    /// let limit = Arc::new(Adaptive::new(100.0, 1.0, 10_000.0)?);
+    /// let runner = Runner::new(Arc::new(MemoryStore::new()), Router::new()).adaptive(limit.clone());
+    /// assert!(runner.validate().is_ok());
+    /// assert_eq!(limit.rate(), 100.0);
+    /// # Ok::<(), work_core::limit::InvalidLimit>(())
+    /// ```
+    pub fn adaptive(mut self, limit: impl Adapts + 'static) -> Self {
+        self.settings.admission = Some(Arc::new(Admission::adaptive(limit)));
         self
     }
 

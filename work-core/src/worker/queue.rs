@@ -14,6 +14,7 @@ use crate::clock::later;
 use crate::compose::Plan;
 use crate::error::WaitError;
 use crate::handle::Accepted;
+use crate::limit::{Adapts, Limit};
 use crate::router::Routes;
 use crate::runner::{Gate, Queues, Ramp, Report, Runner, Waiters};
 use crate::source::{Receipt, Source};
@@ -131,6 +132,10 @@ runner_settings! {
     retry(policy: RetryPolicy);
     /// Starts with one job at a time, and gradually runs more; by default all slots are there at once.
     ramp(ramp: Ramp);
+    /// How often jobs may start here; one that has to wait is not leased. See [`Runner::limit`].
+    limit(limit: impl Limit + 'static);
+    /// How often jobs may start here, as it learns from 429 and 503. See [`Runner::adaptive`].
+    adaptive(limit: impl Adapts + 'static);
 }
 
 impl QueueWorkerBuilder {
