@@ -230,11 +230,17 @@ impl<E: Execute> Pool<E> {
 
     /// Waits until the load is at most so much.
     pub(crate) async fn at_most(&self, load: usize) {
+        self.at_most_of(|_| load).await;
+    }
+
+    /// Waits until the load is at most what this says of how many items run at once, which may change meanwhile.
+    pub(crate) async fn at_most_of(&self, load_of: impl Fn(usize) -> usize) {
         loop {
             let mut notified = std::pin::pin!(self.0.low.notified());
             notified.as_mut().enable();
             {
                 let mut state = self.0.lock();
+                let load = load_of(state.concurrency);
                 if state.load() <= load {
                     return;
                 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use work_core::limit::Gradient;
 use work_core::{Kind, RetryPolicy};
 
 use crate::InvalidWorkflow;
@@ -29,6 +30,8 @@ pub(crate) struct Def {
     pub(crate) retry: RetryPolicy,
     pub(crate) timeout: Option<Duration>,
     pub(crate) limit: Option<StateLimit>,
+    /// It says how many at once, and the concurrency is its most.
+    pub(crate) gradient: Option<Gradient>,
 }
 
 /// How many items that arrive in terminal states are seen to at once.
@@ -49,6 +52,7 @@ impl Graph {
             retry: RetryPolicy::default(),
             timeout: None,
             limit: None,
+            gradient: None,
         };
         let defs = states.map(def).collect();
         Self { name, starts: Vec::new(), defs }

@@ -58,7 +58,10 @@ impl Shared {
             let router = self.route(Router::new(), state)?;
             let runner =
                 self.runner(Drains::State(state), router).concurrency(def.concurrency).retry(def.retry.clone());
-            runners.push(runner);
+            runners.push(match &def.gradient {
+                Some(rule) => runner.concurrency_by_latency(rule.clone()),
+                None => runner,
+            });
         }
         let terminal = graph.defs.iter().enumerate().filter(|(_, def)| def.terminal);
         let signals = SignalHandler::new(self.store.clone(), self.live.clone(), self.clock.clone());

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use work_core::limit::Gradient;
 
 use crate::live::{Live, LiveRun};
 
@@ -54,7 +55,7 @@ impl Status {
             StateStatus {
                 name: def.name,
                 terminal: def.terminal,
-                concurrency: def.concurrency,
+                concurrency: def.gradient.as_ref().map_or(def.concurrency, Gradient::slots),
                 waiting: sum(|tally| tally.waiting),
                 executing: sum(|tally| tally.executing),
                 completed: sum(|tally| tally.completed),

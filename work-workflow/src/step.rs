@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use work_core::limit::{Adapts, Limit};
+use work_core::limit::{Adapts, Gradient, Limit};
 use work_core::{Backoff, Handler, Kind, RetryPolicy, RouteError, Router};
 
 use crate::States;
@@ -44,6 +44,7 @@ pub struct Step<S, A = ()> {
     pub(crate) retry: RetryPolicy,
     pub(crate) timeout: Option<Duration>,
     pub(crate) limit: Option<StateLimit>,
+    pub(crate) gradient: Option<Gradient>,
 }
 
 /// Adds the handler to a router, once its kind is known.
@@ -78,6 +79,7 @@ impl<S: States, A: Clone + Send + Sync + 'static> Step<S, A> {
             retry: RetryPolicy::default(),
             timeout: None,
             limit: None,
+            gradient: None,
         }
     }
 
@@ -135,6 +137,31 @@ impl<S: States, A: Clone + Send + Sync + 'static> Step<S, A> {
     /// ends well was accepted.
     pub fn adaptive(mut self, limit: impl Adapts + 'static) -> Self {
         self.limit = Some(StateLimit::Adaptive(Arc::new(limit)));
+        self
+    }
+
+    /// As many items in it at once as the other side takes before attempts get slower, within the bounds of the rule, instead of
+    /// as many as [`concurrency`](Self::concurrency) says; off by default. The present number is the concurrency in the engine's
+    /// status, and the [slots](Gradient::slots) of a clone of the rule.
+    ///
+    /// ```
+    /// use work_core::limit::Gradient;
+    /// use work_workflow::{Item, Next, Step};
+    ///
+    /// work_workflow::states! { enum Page: String { Fetch = "fetch", Done = "done" } }
+    ///
+    /// async fn fetch(Item(url): Item<Page>) -> Next<Page> {
+    ///     Next::to(Page::Done, url)
+    /// }
+    ///
+    /// let slots = Gradient::new(2, 100)?;
+    /// let step: Step<Page, ()> = Step::new(fetch).to([Page::Done]).concurrency_by_latency(slots.clone());
+    /// assert_eq!(slots.slots(), 2);
+    /// # drop(step);
+    /// # Ok::<(), work_core::limit::InvalidLimit>(())
+    /// ```
+    pub fn concurrency_by_latency(mut self, rule: Gradient) -> Self {
+        self.gradient = Some(rule);
         self
     }
 }

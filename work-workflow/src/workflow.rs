@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tower::util::BoxCloneSyncService;
 use tower_layer::Layer;
 use tower_service::Service;
+use work_core::limit::Gradient;
 use work_core::{BoxError, Job, Outcome, Router};
 
 use crate::graph::{Def, Graph};
@@ -167,7 +168,8 @@ fn add<S: States, A>(
     def.to = of(step.to)?;
     def.kicks = of(step.kicks)?;
     def.dead = of(step.dead.into_iter().collect())?.first().copied();
-    def.concurrency = step.concurrency;
+    def.concurrency = step.gradient.as_ref().map_or(step.concurrency, Gradient::max);
+    def.gradient = step.gradient;
     def.max_attempts = step.max_attempts;
     def.timeout = step.timeout;
     def.retry = step.retry;

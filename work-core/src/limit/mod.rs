@@ -8,7 +8,9 @@
 //! | [`Adaptive`] | close below what the other side takes, which it finds out | constant |
 //! | [`Aimd`] | the plain rule: one more a second, half after a refusal | constant |
 //!
-//! Each answers at once whether there is a permit at an instant, and if not, when to look again. [`Limiter`] waits for
+//! How many jobs run at once is another thing: [`Gradient`] finds that out by how long they take.
+//!
+//! Each of those answers at once whether there is a permit at an instant, and if not, when to look again. [`Limiter`] waits for
 //! one, in order. Time is tokio's, so that a test may pause it. All of this is about one process: two processes have two
 //! limits. A [`Rate`] is one limit for all of them: the store keeps it.
 
@@ -19,6 +21,8 @@ mod bucket;
 mod error;
 mod fixed_window;
 mod gcra;
+mod gradient;
+mod latencies;
 mod limiter;
 mod rate;
 mod sliding_window;
@@ -34,6 +38,7 @@ pub use aimd::Aimd;
 pub use error::InvalidLimit;
 pub use fixed_window::FixedWindow;
 pub use gcra::Gcra;
+pub use gradient::Gradient;
 pub use limiter::Limiter;
 pub use rate::{Rate, Shape, Taken};
 pub use sliding_window::{MAX_SLIDING, SlidingWindow};

@@ -8,6 +8,7 @@ use super::turns::Ticket;
 use crate::compose::Following;
 use crate::context::{Leased, Run};
 use crate::execution::Execution;
+use crate::limit::Gradient;
 use crate::router::{LastRoute, Routes};
 use crate::store::{CompleteError, ErrorRecord, GROUP_KIND, Lease, LeaseKey, NewJob, Settle, Settlement, left_behind};
 use crate::{Context, Job, Kind, Outcome, RetryPolicy, Status};
@@ -128,6 +129,7 @@ impl Execute for Leases {
         context.set_following(Following::of(&lease.job.parts));
         let started = self.board.settings.ramp.is_some().then(Instant::now);
         let is_group = lease.job.parts.kind.as_str() == GROUP_KIND;
+        let call = self.board.settings.gradient.as_ref().filter(|_| !is_group).map(Gradient::begin);
         let outcome = if is_group {
             groups::look(&self.board, &lease, &context).await
         } else {
@@ -137,6 +139,9 @@ impl Execute for Leases {
         };
         if let Some(started) = started {
             self.board.tally.note(outcome.status(), started.elapsed());
+        }
+        if let Some(call) = call {
+            call.end(outcome.status());
         }
         if let Some(admission) = &self.board.settings.admission
             && !is_group

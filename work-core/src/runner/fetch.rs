@@ -42,7 +42,9 @@ pub(super) async fn run(board: Arc<Board>, pool: Pool<Leases>) {
     }
     let backoff = Backoff::exponential(Duration::from_millis(50), 2.0).cap(AT_LATEST).jitter(0.5);
     let (mut failures, mut lost) = (0, false);
-    while let Some(()) = board.stopping.run_until_cancelled(room(&board, &pool, window.low_water())).await {
+    while let Some(()) = board.stopping.run_until_cancelled(room(&board, &pool, &window)).await {
+        // There may be fewer or more slots by now.
+        window.concurrency = pool.concurrency();
         let plan = window.plan(&turns, &pool, gate);
         if plan.limit == 0 {
             let _ = board.stopping.run_until_cancelled(end_of_one(&turns, &pool, window.concurrency, gate)).await;
@@ -148,8 +150,8 @@ async fn end_of_one(turns: &Turns, pool: &Pool<Leases>, concurrency: usize, gate
     }
 }
 
-async fn room(board: &Board, pool: &Pool<Leases>, low_water: usize) {
-    pool.at_most(low_water).await;
+async fn room(board: &Board, pool: &Pool<Leases>, window: &Window) {
+    pool.at_most_of(|concurrency| window.low_water(concurrency)).await;
     while board.backlog() > MAX_BACKLOG {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -254,8 +256,8 @@ impl Window {
     }
 
     /// Ask for more when so few are left: with jobs in hand ahead, a batch is worth waiting for.
-    fn low_water(&self) -> usize {
-        (self.concurrency + self.ahead / 2).min(self.size() - 1)
+    fn low_water(&self, concurrency: usize) -> usize {
+        (concurrency + self.ahead / 2).min(concurrency + self.ahead - 1)
     }
 
     /// Measures how fast jobs start.

@@ -23,6 +23,7 @@ mod queues;
 mod ramp;
 mod schedules;
 mod settle;
+mod slots;
 mod turns;
 mod upkeep;
 mod wind_down;
@@ -42,7 +43,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::MAX_RESERVED;
-use crate::limit::{Adapts, Limit};
+use crate::limit::{Adapts, Gradient, Limit};
 use crate::router::Routes;
 use crate::store::{BoxFuture, Inspect, Retention};
 use crate::worker::check_range;
@@ -114,6 +115,7 @@ pub(crate) struct Settings {
     max_output: usize,
     gate: Option<Gate>,
     admission: Option<Arc<Admission>>,
+    gradient: Option<Gradient>,
     /// Everything is done on the caller's runtime.
     is_simulated: bool,
     /// The version of the program.
@@ -139,6 +141,13 @@ pub struct Report {
     pub left: Vec<(JobId, Kind)>,
 }
 
+impl Settings {
+    /// How many jobs run at once, as it stands.
+    fn slots(&self) -> usize {
+        self.gradient.as_ref().map_or(self.concurrency, Gradient::slots)
+    }
+}
+
 impl Runner {
     /// A runner of the queue `default` with default settings.
     pub fn new(store: Arc<dyn Store>, router: Router) -> Self {
@@ -157,6 +166,7 @@ impl Runner {
             max_output: DEFAULT_MAX_OUTPUT,
             gate: None,
             admission: None,
+            gradient: None,
             is_simulated: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker: String::new(),
@@ -282,6 +292,26 @@ impl Runner {
         self
     }
 
+    /// Lets as many jobs run at once as the other side takes before they get slower, within the bounds of the rule, instead of
+    /// as many as [`concurrency`](Self::concurrency) says; off by default. A job that has to wait is not leased, but for those
+    /// that are leased ahead while jobs are short. Keep a clone, to see its [slots](Gradient::slots).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use work_core::limit::Gradient;
+    /// use work_core::{Router, runner::Runner, store::MemoryStore};
+    ///
+    /// let slots = Gradient::new(2, 100)?;
+    /// let runner = Runner::new(Arc::new(MemoryStore::new()), Router::new()).concurrency_by_latency(slots.clone());
+    /// assert!(runner.validate().is_ok());
+    /// assert_eq!(slots.slots(), 2);
+    /// # Ok::<(), work_core::limit::InvalidLimit>(())
+    /// ```
+    pub fn concurrency_by_latency(mut self, rule: Gradient) -> Self {
+        self.settings.gradient = Some(rule);
+        self
+    }
+
     /// Starts no thread: leases are extended by a task, so that they follow the time of a test that pauses it, and what
     /// happens follows from a seed. A handler that blocks makes leases late then, so this is for simulations alone.
     #[cfg(feature = "testing")]
@@ -343,6 +373,10 @@ impl Runner {
         {
             return Err(InvalidJob::out_of_range("aging", format!("{step:?}"), "1 ms to 365 days"));
         }
+        if settings.ramp.is_some() && settings.gradient.is_some() {
+            let why = "one of the two: concurrency by latency begins with few jobs itself";
+            return Err(InvalidJob::out_of_range("ramp", "beside concurrency by latency", why));
+        }
         Ok(settings.queues.validate()?)
     }
 
@@ -369,13 +403,16 @@ impl Runner {
         }
         let board = Arc::new(Board::new(store, settings, waiters, cancelled, inspect));
         let ramp = board.settings.ramp.clone();
-        let concurrency = if ramp.is_some() { 1 } else { board.settings.concurrency };
+        let concurrency = if ramp.is_some() { 1 } else { board.settings.slots() };
         let pool = Pool::new(Leases::new(board.clone(), routes), (), concurrency);
         let keeper = keep::Keeper::start(board.clone());
         let settler = tokio::spawn(settle::run(board.clone()));
         let fetcher = tokio::spawn(fetch::run(board.clone(), pool.clone()));
         if let Some(ramp) = ramp {
             tokio::spawn(ramp::run(ramp, board.clone(), pool.clone()));
+        }
+        if board.settings.gradient.is_some() {
+            tokio::spawn(slots::follow(board.clone(), pool.clone()));
         }
         // However this future ends, the loops end with it.
         let _end = board.stopping.clone().drop_guard();

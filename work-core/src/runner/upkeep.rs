@@ -98,7 +98,7 @@ fn info(board: &Board) -> WorkerInfo {
     info.pid = std::process::id();
     info.version.clone_from(&settings.version);
     info.queues.clone_from(&settings.queues.names);
-    info.slots = settings.concurrency;
+    info.slots = settings.slots();
     info.running = board.count_held();
     info
 }

@@ -14,7 +14,7 @@ use crate::clock::later;
 use crate::compose::Plan;
 use crate::error::WaitError;
 use crate::handle::Accepted;
-use crate::limit::{Adapts, Limit};
+use crate::limit::{Adapts, Gradient, Limit};
 use crate::router::Routes;
 use crate::runner::{Gate, Queues, Ramp, Report, Runner, Waiters};
 use crate::source::{Receipt, Source};
@@ -136,6 +136,9 @@ runner_settings! {
     limit(limit: impl Limit + 'static);
     /// How often jobs may start here, as it learns from 429 and 503. See [`Runner::adaptive`].
     adaptive(limit: impl Adapts + 'static);
+    /// Lets as many jobs run at once as the other side takes before they get slower; off by default. See
+    /// [`Runner::concurrency_by_latency`].
+    concurrency_by_latency(rule: Gradient);
 }
 
 impl QueueWorkerBuilder {

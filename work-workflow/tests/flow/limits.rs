@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use tokio::time::Instant;
-use work_core::limit::{Adaptive, Adapts, Aimd, FixedWindow, Gcra, Limit, SlidingWindow};
+use work_core::limit::{Adaptive, Adapts, Aimd, FixedWindow, Gcra, Gradient, Limit, SlidingWindow};
 use work_core::store::{Inspect, MemoryStore};
 use work_core::{Attempt, Classified, Classify, Clock, State, Status};
 use work_workflow::{Engine, Item, Next, Run, Step, Workflow};
@@ -83,6 +83,39 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn bucket(count: u32) -> Gcra {
     Gcra::new(count, SECOND).unwrap().burst(1).unwrap()
+}
+
+/// Takes 50 ms, and with more than 20 calls at once, as many times longer as there are too many.
+async fn crowded(Item(n): Item<Call>, State(calls): State<Calls>) -> Next<Call> {
+    calls.note();
+    let under_way = Arc::strong_count(&calls.at);
+    // Beside those of the calls, the engine and the test have some.
+    let over = (under_way as f64 / 20.0).max(1.0);
+    tokio::time::sleep(Duration::from_millis(50).mul_f64(over)).await;
+    Next::to(Call::Two, n)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_runs_as_many_at_once_as_its_server_takes_before_it_gets_slower() {
+    let (calls, slots) = (Calls::taking(Duration::ZERO), Gradient::new(2, 60).unwrap());
+    let one = Step::new(crowded).concurrency_by_latency(slots.clone());
+    let (engine, run) = paused(flow(one, Step::new(two), &calls), 20_000).await;
+    let idle = Arc::strong_count(&calls.at);
+    let watch = async {
+        tokio::time::sleep(20 * SECOND).await;
+        let mut sum = 0;
+        for _ in 0..50 {
+            tokio::time::sleep(SECOND / 10).await;
+            sum += engine.status().state("one").unwrap().concurrency;
+        }
+        sum as f64 / 50.0
+    };
+    let mut mean = 0.0;
+    engine.run_until(async { mean = watch.await }).await.unwrap();
+    drop(run);
+    let knee = 20.0 - idle as f64;
+    println!("{mean:.1} slots at a knee of {knee}");
+    assert!((0.75..=1.25).contains(&(mean / knee)) && calls.at().len() > 6_000, "{mean} slots at a knee of {knee}");
 }
 
 #[tokio::test(start_paused = true)]
