@@ -1,6 +1,5 @@
 //! How well an adaptive limit uses a ceiling that it does not see, in simulated time.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use tokio::time::Instant;
 use work_core::limit::{Adaptive, Adapts, Aimd, Answer};
 
 use crate::figure::{Bench, BoxError, Pairs, Printer, Unit};
+use crate::plot::{Line, Plot};
 
 pub(crate) const CEILING: Bench = Bench {
     name: "limit_ceiling",
@@ -71,31 +71,16 @@ fn ceiling(printer: &Printer) -> Result<(), BoxError> {
     Ok(())
 }
 
-const HIGHEST: f64 = 250.0;
-
 fn svg(adaptive: &Seen, plain: &Seen) -> String {
     let ceiling: Vec<f64> = (0..SECONDS).map(takes).collect();
-    let mut svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 300\" font-family=\"sans-serif\" \
-                   font-size=\"12\">\n<rect width=\"960\" height=\"300\" fill=\"white\"/>\n"
-        .to_owned();
-    for rate in [0.0, 50.0, 100.0, 150.0, 200.0, 250.0] {
-        let y = y(rate);
-        let _ =
-            writeln!(svg, "<path d=\"M50 {y:.0}H950\" stroke=\"#ddd\"/><text x=\"10\" y=\"{y:.0}\">{rate}/s</text>");
-    }
-    for (name, color, x, rates) in [
-        ("the ceiling", "#999", 60, &ceiling),
-        ("Aimd", "#d95f02", 160, &plain.rates),
-        ("Adaptive", "#1b5e9f", 220, &adaptive.rates),
-    ] {
-        let points: String = (50..).zip(rates).map(|(x, rate)| format!("{x},{:.1} ", y(rate.min(HIGHEST)))).collect();
-        let _ = writeln!(svg, "<polyline fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\" points=\"{points}\"/>");
-        let _ = writeln!(svg, "<text x=\"{x}\" y=\"295\" fill=\"{color}\">{name}</text>");
-    }
-    svg.push_str("<text x=\"780\" y=\"295\">900 s, a second a point</text>\n</svg>\n");
-    svg
-}
-
-fn y(rate: f64) -> f64 {
-    270.0 - rate / HIGHEST * 250.0
+    let plot = Plot {
+        grid: &[0.0, 50.0, 100.0, 150.0, 200.0, 250.0],
+        lines: &[
+            Line { name: "the ceiling", color: "#999", at: 60, values: &ceiling },
+            Line { name: "Aimd", color: "#d95f02", at: 160, values: &plain.rates },
+            Line { name: "Adaptive", color: "#1b5e9f", at: 220, values: &adaptive.rates },
+        ],
+        note: (780, "900 s, a second a point"),
+    };
+    plot.svg()
 }

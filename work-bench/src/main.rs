@@ -9,9 +9,11 @@ mod figure;
 mod local;
 mod mixed;
 mod place;
+mod plot;
 mod postgres;
 mod queued;
 mod raw;
+mod server;
 mod slow;
 mod sqlite;
 mod workflow;
@@ -48,6 +50,7 @@ const BENCHES: &[Bench] = &[
     postgres::pinned::PINNED,
     postgres::backlog::MILLION,
     ceiling::CEILING,
+    server::SERVER,
     dashboard::SQLITE,
     dashboard::POSTGRES,
     workflow::MEMORY,
@@ -75,7 +78,7 @@ fn main() -> ExitCode {
     let printer = Printer { json: has("--json"), full: has("--full") };
     let wanted = |bench: &&Bench| {
         if names.is_empty() {
-            printer.full || !bench.name.ends_with("_million")
+            printer.full || !["_million", "_minute"].iter().any(|long| bench.name.ends_with(long))
         } else {
             names.iter().any(|name| name == bench.name)
         }
