@@ -1,3 +1,4 @@
+use work_core::limit::Rate;
 use work_core::{ArgsError, InvalidJob, InvalidName, JobId, RouteError, StoreError};
 
 /// What is wrong with a workflow, found when it is built. Each names the state.
@@ -50,6 +51,14 @@ pub enum InvalidWorkflow {
     /// A timeout that would let nothing run.
     #[error("state {}: timeout 0 is out of range; use more than zero", work_core::shown(.0))]
     Timeout(&'static str),
+    /// The name of its rate is none.
+    #[error("state {}: the name of its rate: {source}", work_core::shown(.state))]
+    Rate {
+        /// The state.
+        state: &'static str,
+        /// What is wrong with the name.
+        source: InvalidName,
+    },
     /// Nothing starts.
     #[error("no state to start in: declare one with `start`")]
     NoStart,
@@ -119,6 +128,19 @@ pub enum FlowError {
         workflow: String,
         /// The one in the export.
         given: String,
+    },
+    /// Over all processes, the state has another rate already.
+    #[error(
+        "state {} may start at {given}, but its store says {kept}; give the same, or change it with `Inspect::rate_queue`",
+        work_core::shown(.state)
+    )]
+    OtherRate {
+        /// The state.
+        state: &'static str,
+        /// What was given here.
+        given: Box<Rate>,
+        /// What the store keeps.
+        kept: Box<Rate>,
     },
     /// The run has no such item.
     #[error("the run has no item {0}")]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use work_core::limit::Gradient;
+use work_core::limit::{Gradient, Rate};
 use work_core::{Kind, RetryPolicy};
 
 use crate::InvalidWorkflow;
@@ -32,6 +32,8 @@ pub(crate) struct Def {
     pub(crate) limit: Option<StateLimit>,
     /// It says how many at once, and the concurrency is its most.
     pub(crate) gradient: Option<Gradient>,
+    /// Over all processes.
+    pub(crate) rate: Option<Rate>,
 }
 
 /// How many items that arrive in terminal states are seen to at once.
@@ -53,6 +55,7 @@ impl Graph {
             timeout: None,
             limit: None,
             gradient: None,
+            rate: None,
         };
         let defs = states.map(def).collect();
         Self { name, starts: Vec::new(), defs }
@@ -175,6 +178,11 @@ impl Graph {
 }
 
 impl Def {
+    /// What starts has to have a permit.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.limit.is_some() || self.rate.is_some()
+    }
+
     fn check(&self) -> Result<(), InvalidWorkflow> {
         if !self.declared {
             return Err(InvalidWorkflow::MissingHandler(self.name));

@@ -13,6 +13,7 @@ mod names;
 mod next;
 #[cfg(feature = "progress")]
 pub mod progress;
+mod rates;
 mod redrive;
 mod report;
 mod run;

@@ -271,6 +271,7 @@ impl<S: States> Run<S> {
         let told = self.shared.sweep(&self.live).await?;
         self.shared.store.cancel(vec![self.shared.record_id(self.name())]).await?;
         self.shared.store.release_queues(crate::names::queues(&self.shared.live.graph.name, self.name())).await?;
+        self.shared.forget_rates(&self.live).await?;
         self.shared.live.changed();
         Ok(told)
     }
@@ -288,6 +289,7 @@ impl<S: States> Run<S> {
         }
         self.shared.store.cancel(vec![self.shared.record_id(self.name())]).await?;
         self.shared.store.release_queues(crate::names::queues(&self.shared.live.graph.name, self.name())).await?;
+        self.shared.forget_rates(&self.live).await?;
         self.shared.live.remove(self.name());
         Ok(true)
     }

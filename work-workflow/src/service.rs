@@ -109,7 +109,9 @@ impl Attempt {
 
     /// Tells the limit how it went.
     fn feed(&self, outcome: &Outcome) {
-        let Some(limit) = &self.def().limit else { return };
+        if !self.def().is_limited() {
+            return;
+        }
         let Some(answer) = Fed::of(outcome) else { return };
         let now = Instant::now();
         if let Fed::Refused { retry_after: Some(after) } = answer
@@ -117,7 +119,7 @@ impl Attempt {
         {
             self.live.pulses[self.state].close(until);
         }
-        if let StateLimit::Adaptive(limit) = limit {
+        if let Some(StateLimit::Adaptive(limit)) = &self.def().limit {
             limit.observe(now, answer);
         }
     }

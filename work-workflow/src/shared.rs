@@ -110,6 +110,8 @@ impl Shared {
         let record = Record { run: name.to_owned(), overall: &overall, states, graph: graph.shape() };
         let record = serde_json::to_vec(&record).map_err(json)?;
         let job = self.record("run", record).with_id(self.record_id(name));
+        let queues: Vec<Queue> = graph.defs.iter().map(|def| names::queue(&graph.name, name, def.name)).collect();
+        self.declare_rates(&queues).await?;
         // What other runners forget by age is none of this run's steps.
         self.store.keep_queues(names::queues(&graph.name, name)).await?;
         let inserted = self.store.insert(vec![job.into_stored(DEFAULT_MAX_ARGS)?]).await?;
@@ -181,6 +183,7 @@ impl Shared {
                 let overall = Bytes::copy_from_slice(record.overall.get().as_bytes());
                 self.store.keep_queues(names::queues(&graph.name, &record.run)).await?;
                 let run = LiveRun::new(graph, record.run.clone(), overall);
+                self.declare_rates(&run.queues).await?;
                 self.load(&run).await?;
                 if drawn == Drawn::Otherwise {
                     self.note_states(record).await?;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use work_core::limit::{Adapts, Gradient, Limit};
+use work_core::limit::{Adapts, Gradient, Limit, Rate};
 use work_core::{Backoff, Handler, Kind, RetryPolicy, RouteError, Router};
 
 use crate::States;
@@ -45,6 +45,7 @@ pub struct Step<S, A = ()> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) limit: Option<StateLimit>,
     pub(crate) gradient: Option<Gradient>,
+    pub(crate) rate: Option<Rate>,
 }
 
 /// Adds the handler to a router, once its kind is known.
@@ -80,6 +81,7 @@ impl<S: States, A: Clone + Send + Sync + 'static> Step<S, A> {
             timeout: None,
             limit: None,
             gradient: None,
+            rate: None,
         }
     }
 
@@ -137,6 +139,34 @@ impl<S: States, A: Clone + Send + Sync + 'static> Step<S, A> {
     /// ends well was accepted.
     pub fn adaptive(mut self, limit: impl Adapts + 'static) -> Self {
         self.limit = Some(StateLimit::Adaptive(Arc::new(limit)));
+        self
+    }
+
+    /// How often it may start over all processes and runs: the store keeps the rate, by its own clock, and a lease takes a permit
+    /// for each item. An item that finds none is not leased: it costs no attempt. A rate with a [name](Rate::named) is shared
+    /// with the queues and the states that give the same name. May be given beside a [limit](Self::limit) of this process.
+    ///
+    /// An engine whose rate is another than the store keeps says [`OtherRate`](crate::FlowError::OtherRate);
+    /// `Inspect::rate_queue` changes it for all.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use work_core::limit::Rate;
+    /// use work_workflow::{Item, Next, Step};
+    ///
+    /// work_workflow::states! { enum Page: String { Fetch = "fetch", Done = "done" } }
+    ///
+    /// async fn fetch(Item(url): Item<Page>) -> Next<Page> {
+    ///     Next::to(Page::Done, url)
+    /// }
+    ///
+    /// let rate = Rate::even(100, Duration::from_secs(1))?.named("crm-api");
+    /// let step: Step<Page, ()> = Step::new(fetch).to([Page::Done]).rate_everywhere(rate);
+    /// # drop(step);
+    /// # Ok::<(), work_core::limit::InvalidLimit>(())
+    /// ```
+    pub fn rate_everywhere(mut self, rate: Rate) -> Self {
+        self.rate = Some(rate);
         self
     }
 

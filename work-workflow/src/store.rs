@@ -14,6 +14,7 @@ use work_core::store::{
 use work_core::{JobId, Queue, StoreError};
 
 use crate::envelope::Went;
+use crate::graph::Def;
 use crate::live::{Live, LiveRun, lock};
 use crate::step::StateLimit;
 
@@ -31,6 +32,8 @@ pub(crate) struct StateStore {
     live: Arc<Live>,
     drains: Drains,
     limit: Option<StateLimit>,
+    /// By a limit of this process, or by one of the store.
+    is_limited: bool,
     concurrency: usize,
     turn: AtomicUsize,
     /// What is leased: the run and state of each; signals have none.
@@ -73,11 +76,13 @@ impl StateStore {
         };
         let (limit, concurrency) =
             (def.and_then(|def| def.limit.clone()), def.map_or(usize::MAX, |def| def.concurrency));
+        let is_limited = def.is_some_and(Def::is_limited);
         Self {
             inner,
             live,
             drains,
             limit,
+            is_limited,
             concurrency,
             turn: AtomicUsize::new(0),
             held: Mutex::default(),
@@ -100,14 +105,18 @@ impl StateStore {
     /// Takes permits for as many jobs as may start at once: what is leased must not wait here, or it would start when its
     /// permit counts no more.
     fn admit(&self, want: usize) -> Admitted {
-        let (Some(limit), Drains::State(state)) = (&self.limit, self.drains) else {
-            return Admitted { jobs: want, again: None, at: Instant::now() };
-        };
-        let (now, pulse) = (Instant::now(), &self.live.pulses[state]);
+        let now = Instant::now();
+        let mut admitted = Admitted { jobs: 0, again: None, at: now };
+        let Drains::State(state) = self.drains else { return Admitted { jobs: want, ..admitted } };
+        if !self.is_limited {
+            return Admitted { jobs: want, ..admitted };
+        }
+        let pulse = &self.live.pulses[state];
         if let Some(closed) = pulse.closed_for(now) {
-            return Admitted { jobs: 0, again: Some(closed), at: now };
+            return Admitted { again: Some(closed), ..admitted };
         }
         let free = self.concurrency.saturating_sub(lock(&self.held).len());
+        let Some(limit) = &self.limit else { return Admitted { jobs: want.min(free), ..admitted } };
         let waiting = self.live.runs().iter().map(|run| run.tallies()[state].waiting).sum::<i64>();
         let waiting = usize::try_from(waiting).unwrap_or(0);
         let mut look = lock(&self.look);
@@ -122,13 +131,12 @@ impl StateStore {
             _ if look.at.is_none_or(|at| now - at >= LOOK_AGAIN) && limit.limit().is_idle(now) => 1,
             empty => {
                 let due = empty.flatten().map(|due| due - now);
-                return Admitted { jobs: 0, again: Some(due.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)), at: now };
+                return Admitted { again: Some(due.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)), ..admitted };
             }
         };
         look.at = Some(now);
         drop(look);
         let most = most.min(free);
-        let mut admitted = Admitted { jobs: 0, again: None, at: now };
         while admitted.jobs < most {
             match limit.limit().try_acquire(now) {
                 Ok(()) => admitted.jobs += 1,
@@ -179,7 +187,7 @@ impl StateStore {
     async fn settle_all(&self, done: Vec<Settle>) -> Result<Vec<Settled>, StoreError> {
         let notes: Vec<Note> = done.iter().map(|settle| self.note(settle)).collect();
         let answers = self.inner.settle(done).await?;
-        let (mut moved, mut wake) = (false, self.limit.is_some());
+        let (mut moved, mut wake) = (false, self.is_limited);
         for (note, answer) in notes.into_iter().zip(&answers) {
             moved |= self.count(&note, *answer);
             wake |= note.then.iter().any(|(_, state)| self.live.graph.defs[*state].limit.is_some());

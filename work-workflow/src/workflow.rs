@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tower::util::BoxCloneSyncService;
 use tower_layer::Layer;
 use tower_service::Service;
-use work_core::limit::Gradient;
+use work_core::limit::{Gradient, Rate};
 use work_core::{BoxError, Job, Outcome, Router};
 
 use crate::graph::{Def, Graph};
@@ -170,6 +170,10 @@ fn add<S: States, A>(
     def.dead = of(step.dead.into_iter().collect())?.first().copied();
     def.concurrency = step.gradient.as_ref().map_or(step.concurrency, Gradient::max);
     def.gradient = step.gradient;
+    if let Some(Err(source)) = step.rate.as_ref().map(Rate::validate) {
+        return Err(InvalidWorkflow::Rate { state: state.name(), source });
+    }
+    def.rate = step.rate;
     def.max_attempts = step.max_attempts;
     def.timeout = step.timeout;
     def.retry = step.retry;

@@ -99,10 +99,10 @@ async fn crowded(Item(n): Item<Call>, State(calls): State<Calls>) -> Next<Call> 
 async fn a_state_runs_as_many_at_once_as_its_server_takes_before_it_gets_slower() {
     let (calls, slots) = (Calls::taking(Duration::ZERO), Gradient::new(2, 60).unwrap());
     let one = Step::new(crowded).concurrency_by_latency(slots.clone());
-    let (engine, run) = paused(flow(one, Step::new(two), &calls), 20_000).await;
+    let (engine, run) = paused(flow(one, Step::new(two), &calls), 6_000).await;
     let idle = Arc::strong_count(&calls.at);
     let watch = async {
-        tokio::time::sleep(20 * SECOND).await;
+        tokio::time::sleep(10 * SECOND).await;
         let mut sum = 0;
         for _ in 0..50 {
             tokio::time::sleep(SECOND / 10).await;
@@ -115,7 +115,7 @@ async fn a_state_runs_as_many_at_once_as_its_server_takes_before_it_gets_slower(
     drop(run);
     let knee = 20.0 - idle as f64;
     println!("{mean:.1} slots at a knee of {knee}");
-    assert!((0.75..=1.25).contains(&(mean / knee)) && calls.at().len() > 6_000, "{mean} slots at a knee of {knee}");
+    assert!((0.75..=1.25).contains(&(mean / knee)) && calls.at().len() > 3_000, "{mean} slots at a knee of {knee}");
 }
 
 #[tokio::test(start_paused = true)]

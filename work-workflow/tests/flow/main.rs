@@ -7,6 +7,7 @@ mod disk;
 mod fuzz;
 mod limits;
 mod operate;
+mod rates;
 mod states;
 mod stores;
 mod waits;
