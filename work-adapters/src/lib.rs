@@ -12,6 +12,7 @@ mod setting;
 #[macro_use]
 mod watched;
 
+pub mod adaptive_limit;
 pub mod trace;
 
 #[cfg(feature = "metrics")]
@@ -44,6 +45,8 @@ pub mod circuit_breaker;
 
 pub mod retry;
 
+#[doc(inline)]
+pub use adaptive_limit::{AdaptiveLimit, AdaptiveLimitLayer};
 #[doc(inline)]
 pub use catch_panic::{CatchPanic, CatchPanicLayer};
 #[doc(inline)]
