@@ -53,6 +53,8 @@ const BENCHES: &[Bench] = &[
     server::SERVER,
     dashboard::SQLITE,
     dashboard::POSTGRES,
+    dashboard::SQLITE_DRAIN,
+    dashboard::POSTGRES_DRAIN,
     workflow::MEMORY,
     workflow::SQLITE,
 ];

@@ -1,13 +1,13 @@
 //! What people do, once for pages and API: each is done, logged, and answered in the same way.
 
 use bytes::Bytes;
-use work_core::store::{CancelOutcome, Change, DeleteOutcome, StoredJob};
+use work_core::store::{CancelOutcome, Change, DeleteOutcome, StoredJob, Tally};
 use work_core::{JobId, Queue};
 
 use crate::call::Call;
 use crate::failure::{Failure, shown};
 use crate::filter::Filters;
-use crate::snapshot::forget;
+use crate::snapshot::{forget, snapshot};
 use crate::version::{check_form, check_header};
 use crate::workflows::{self, RunName, RunPhase, RunView};
 
@@ -86,10 +86,10 @@ pub(crate) async fn edit(call: &Call, id: JobId, args: Bytes, seen: Option<&str>
 /// Pauses a queue, or lets it go on.
 pub(crate) async fn pause_queue(call: &Call, pause: Pause) -> Result<bool, Failure> {
     let queue = Queue::from(call.param().to_owned());
-    let known = async || Ok::<_, Failure>(call.app.queues().await?.iter().any(|info| info.queue == queue));
+    let known = async || Ok::<_, Failure>(snapshot(&call.app).await?.infos().any(|info| info.queue == queue));
     if !known().await? {
         // It may be younger than the last look.
-        call.app.queues.forget().await;
+        forget(&call.app).await;
     }
     if !known().await? {
         return Err(Failure::not_found(format!("There is no queue {}.", shown(call.param()))));
@@ -147,7 +147,7 @@ pub(crate) async fn run_schedule(call: &Call) -> Result<JobId, Failure> {
 pub(crate) async fn found_run(call: &Call) -> Result<RunView, Failure> {
     let missing = || Failure::not_found(format!("There is no run {}.", shown(call.param())));
     let name: RunName = call.param().parse().map_err(|_| missing())?;
-    workflows::run_with(&*call.app.store, &name, &call.app.queues().await?).await?.ok_or_else(missing)
+    workflows::run_with(&*call.app.store, &name, snapshot(&call.app).await?.infos()).await?.ok_or_else(missing)
 }
 
 /// The same, if it has not ended.
@@ -180,7 +180,7 @@ pub(crate) async fn cancel_run(call: &Call) -> Result<u64, Failure> {
     Ok(told)
 }
 
-/// How many jobs there are, as far as one page of them tells.
+/// How many jobs there are, as far as so many rows tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Count {
     pub(crate) count: u64,
@@ -191,31 +191,51 @@ pub(crate) struct Count {
 /// The most jobs that one bulk action changes.
 pub(crate) const MAX_BULK: u64 = 10_000;
 
-/// Counts the jobs that a filter means, as far as [`MAX_BULK`].
+/// How far is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Far {
+    /// For a page that shows some of the jobs too.
+    Page,
+    /// For who asks for the number alone.
+    Look,
+    /// To [`MAX_BULK`]: for who says how many there must be.
+    Bulk,
+}
+
+impl Far {
+    /// How many parts, and the rows of each. A store may read two more for each: an entry of an index, and the last error.
+    const fn parts(self) -> (usize, usize) {
+        match self {
+            Self::Page => (2, 1_500),
+            Self::Look => (3, 2_000),
+            Self::Bulk => (50, 2_000),
+        }
+    }
+}
+
+/// Counts the jobs that a filter means.
 pub(crate) async fn count(call: &Call, filters: &Filters) -> Result<Count, Failure> {
-    count_of(call, filters.filter.clone()).await
+    count_of(call, filters.filter.clone(), Far::Look).await
 }
 
 /// Counts those of them that the change suits.
-pub(crate) async fn count_for(call: &Call, change: Change, filters: &Filters) -> Result<Count, Failure> {
+pub(crate) async fn count_for(call: &Call, change: Change, filters: &Filters, far: Far) -> Result<Count, Failure> {
     match change.narrowed(filters.filter.clone()) {
-        Some(filter) => count_of(call, filter).await,
+        Some(filter) => count_of(call, filter, far).await,
         None => Ok(Count { count: 0, exact: true }),
     }
 }
 
-/// A thousand at a time, as long as there are whole thousands: what few jobs meet would be looked for in all of them.
-async fn count_of(call: &Call, filter: work_core::store::JobFilter) -> Result<Count, Failure> {
-    const PART: usize = 1000;
-    let (mut count, mut after) = (0, None);
-    loop {
-        let page = call.app.store.list(filter.clone(), work_core::store::Order::OldestFirst, after, PART).await?;
-        count += page.jobs.len() as u64;
-        after = page.next;
-        if after.is_none() || page.jobs.len() < PART || count >= MAX_BULK {
-            return Ok(Count { count, exact: after.is_none() });
+async fn count_of(call: &Call, filter: work_core::store::JobFilter, far: Far) -> Result<Count, Failure> {
+    let mut tally = Tally::default();
+    let (parts, rows) = far.parts();
+    for _ in 0..parts {
+        let part = call.app.store.tally(filter.clone(), tally.next, rows).await?;
+        if tally.add(part).is_none() || tally.total() > MAX_BULK {
+            break;
         }
     }
+    Ok(Count { count: tally.total(), exact: tally.next.is_none() })
 }
 
 /// Changes the jobs of a filter, at most so many.

@@ -5,10 +5,10 @@ use axum::Router;
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 use work_core::Clock;
-use work_core::store::{Counts, Inspect, QueueInfo};
+use work_core::store::Inspect;
 
 use crate::access::{Access, Hashed, Right};
-use crate::kept::Kept;
+use crate::census::Census;
 use crate::routes;
 use crate::snapshot::Cached;
 
@@ -43,8 +43,7 @@ pub(crate) struct App {
     pub(crate) args: ArgsView,
     pub(crate) secure: bool,
     pub(crate) cached: Mutex<Option<Cached>>,
-    pub(crate) counts: Arc<Kept<Counts>>,
-    pub(crate) queues: Arc<Kept<Vec<QueueInfo>>>,
+    pub(crate) census: Arc<Census>,
     /// One permit for each page that is kept up to date.
     pub(crate) live: Arc<Semaphore>,
 }
@@ -58,13 +57,6 @@ pub(crate) enum ArgsView {
     Hidden,
     Redacted(Redact),
     Shown,
-}
-
-impl App {
-    /// The queues, as they were lately if there are many jobs.
-    pub(crate) async fn queues(&self) -> Result<Arc<Vec<QueueInfo>>, work_core::StoreError> {
-        self.queues.get(&self.store).await
-    }
 }
 
 impl Dashboard {
@@ -252,6 +244,7 @@ impl DashboardBuilder {
         {
             return Err(BuildError::TokensEqual);
         }
+        let census = Arc::new(Census::new(Arc::clone(&self.store), self.clock.clone()));
         let app = App {
             store: self.store,
             clock: self.clock,
@@ -262,8 +255,7 @@ impl DashboardBuilder {
             args: self.args,
             secure: self.secure,
             cached: Mutex::new(None),
-            counts: Arc::default(),
-            queues: Arc::default(),
+            census,
             live: Arc::new(Semaphore::new(MAX_LIVE)),
         };
         Ok(Dashboard { app: Arc::new(app) })

@@ -7,8 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio::time::Instant;
 use work_core::JobState;
-use work_core::store::{Counts, JobFilter, Order, StoredJob};
+use work_core::store::{JobFilter, Order, QueueInfo, StoredJob};
 
+use crate::census::{Numbers, QueueNow};
+use crate::count::{ByState, Count};
 use crate::dashboard::App;
 use crate::failure::Failure;
 
@@ -31,13 +33,16 @@ pub(crate) struct Cached {
 }
 
 /// The store at a glance.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Serialize)]
 pub(crate) struct Snapshot {
     pub(crate) at: DateTime<Utc>,
     /// Jobs by state.
     pub(crate) counts: ByState,
-    /// Jobs that are due or wait, and run, in all queues.
-    pub(crate) queues: usize,
+    /// Since when jobs were counted where a number is not exact, if all of them have been.
+    pub(crate) counted_since: Option<DateTime<Utc>>,
+    /// How many there are.
+    #[serde(rename = "queues", serialize_with = "number_of")]
+    pub(crate) queues: Vec<QueueNow>,
     pub(crate) paused: Vec<String>,
     /// Seconds that the job that has been due longest waits already, and its queue.
     pub(crate) oldest_ready: Option<OldestReady>,
@@ -54,37 +59,8 @@ pub(crate) struct OldestReady {
     pub(crate) seconds: u64,
 }
 
-/// How many jobs are in each state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct ByState {
-    pub(crate) available: u64,
-    pub(crate) running: u64,
-    pub(crate) completed: u64,
-    pub(crate) discarded: u64,
-    pub(crate) cancelled: u64,
-}
-
-impl ByState {
-    pub(crate) fn of(counts: &Counts) -> Self {
-        Self {
-            available: counts.of(JobState::Available),
-            running: counts.of(JobState::Running),
-            completed: counts.of(JobState::Completed),
-            discarded: counts.of(JobState::Discarded),
-            cancelled: counts.of(JobState::Cancelled),
-        }
-    }
-
-    pub(crate) fn state(&self, state: JobState) -> u64 {
-        match state {
-            JobState::Available => self.available,
-            JobState::Running => self.running,
-            JobState::Completed => self.completed,
-            JobState::Discarded => self.discarded,
-            JobState::Cancelled => self.cancelled,
-            _ => 0,
-        }
-    }
+fn number_of<S: serde::Serializer>(queues: &[QueueNow], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(queues.len() as u64)
 }
 
 /// What became of the newest jobs that ended in the last hour, at most [`SAMPLE`].
@@ -98,6 +74,9 @@ pub(crate) struct Lately {
     pub(crate) discarded: usize,
     /// Where the time starts that they cover.
     pub(crate) from: Option<DateTime<Utc>>,
+    /// When the last of them ended.
+    #[serde(skip)]
+    pub(crate) to: Option<DateTime<Utc>>,
     /// Jobs a second in that time.
     pub(crate) per_second: f64,
     /// Milliseconds from when a job was due until it ended: of half of them, 95 %, 99 %.
@@ -117,14 +96,23 @@ pub(crate) struct Bar {
 }
 
 impl Snapshot {
+    /// The queues, without what is known of how sure their counts are.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = &QueueInfo> + Clone {
+        self.queues.iter().map(|queue| &queue.info)
+    }
+
     /// What is equal as long as nothing changed that a page shows.
     pub(crate) fn version(&self) -> String {
         let ByState { available, running, completed, discarded, cancelled } = self.counts;
-        let newest = self.lately.jobs + self.lately.completed;
+        let [available, running, completed, discarded, cancelled] =
+            [available, running, completed, discarded, cancelled].map(Count::jobs);
+        // Where there are many, their number may be an old one.
+        let newest = self.lately.to.map_or(0, |at| at.timestamp_millis());
         let states = format!("{available}.{running}.{completed}.{discarded}.{cancelled}");
         // What runs has a progress, which is not among these numbers.
         let moves = if running > 0 { self.at.timestamp() } else { 0 };
-        format!("{states}.{newest}.{moves}.{}.{}.{}.{}", self.workers, self.busy, self.queues, self.paused.len())
+        let queues = self.queues.len();
+        format!("{states}.{newest}.{moves}.{}.{}.{queues}.{}", self.workers, self.busy, self.paused.len())
     }
 }
 
@@ -141,25 +129,23 @@ pub(crate) async fn snapshot(app: &App) -> Result<Arc<Snapshot>, Failure> {
 
 /// Lets the next look see what was just done.
 pub(crate) async fn forget(app: &App) {
-    app.counts.forget().await;
-    app.queues.forget().await;
     *app.cached.lock().await = None;
 }
 
 async fn read(app: &App) -> Result<Snapshot, Failure> {
     let now = app.clock.now();
-    let counts = app.counts.get(&app.store).await?;
-    let queues = app.queues().await?;
+    let Numbers { counts, queues, counted_since } = app.census.take().await?;
     let workers = app.store.workers().await?;
     let ended = [JobState::Completed, JobState::Discarded, JobState::Cancelled].into_iter();
     let ended = ended.fold(JobFilter::all().finished(now - WINDOW..), JobFilter::state);
     let page = app.store.list(ended, Order::NewestFirst, None, SAMPLE).await?;
-    let oldest = queues.iter().filter_map(|queue| Some((queue.oldest_ready_for?, queue.queue.as_str())));
+    let infos = || queues.iter().map(|queue| &queue.info);
+    let oldest = infos().filter_map(|queue| Some((queue.oldest_ready_for?, queue.queue.as_str())));
     Ok(Snapshot {
         at: now,
-        counts: ByState::of(&counts),
-        queues: queues.len(),
-        paused: queues.iter().filter(|queue| queue.paused_at.is_some()).map(|queue| queue.queue.to_string()).collect(),
+        counts,
+        counted_since,
+        paused: infos().filter(|queue| queue.paused_at.is_some()).map(|queue| queue.queue.to_string()).collect(),
         oldest_ready: oldest
             .max()
             .map(|(wait, queue)| OldestReady { queue: queue.to_owned(), seconds: wait.as_secs() }),
@@ -167,6 +153,7 @@ async fn read(app: &App) -> Result<Snapshot, Failure> {
         slots: workers.iter().map(|worker| worker.slots).sum(),
         busy: workers.iter().map(|worker| worker.running.min(worker.slots)).sum(),
         lately: lately(&page.jobs, page.next.is_some(), now),
+        queues,
     })
 }
 
@@ -199,6 +186,7 @@ fn lately(jobs: &[StoredJob], more: bool, now: DateTime<Utc>) -> Lately {
         completed: of(JobState::Completed),
         discarded: of(JobState::Discarded),
         from: Some(from),
+        to: ended.iter().map(|(at, _)| *at).max(),
         per_second: ended.len() as f64 * 1000.0 / span as f64,
         p50_ms: percentile(&times, 50),
         p95_ms: percentile(&times, 95),

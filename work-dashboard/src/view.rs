@@ -10,10 +10,11 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use work_core::JobState;
-use work_core::store::{AttemptRecord, QueueInfo, StoredJob, StoredSchedule, WorkerInfo};
+use work_core::store::{AttemptRecord, StoredJob, StoredSchedule, WorkerInfo};
 
+use crate::census::QueueNow;
+use crate::count::ByState;
 use crate::dashboard::{App, ArgsView};
-use crate::snapshot::ByState;
 
 /// A job, with what may be shown of its args and its output.
 #[derive(Debug, Serialize)]
@@ -193,11 +194,11 @@ pub(crate) struct QueueView {
 }
 
 impl QueueView {
-    pub(crate) fn of(info: &QueueInfo) -> Self {
+    pub(crate) fn of(QueueNow { info, counts }: &QueueNow) -> Self {
         Self {
             queue: info.queue.to_string(),
             paused_at: info.paused_at,
-            counts: ByState::of(&info.counts),
+            counts: *counts,
             at_most: info.at_most,
             capacity: info.capacity,
             oldest_ready_seconds: info.oldest_ready_for.map(|wait| wait.as_secs()),

@@ -15,10 +15,19 @@ pub(crate) struct Candidates {
     pub(crate) rows: Vec<i64>,
     /// The last of them, if there may be more after it.
     pub(crate) until: Option<i64>,
+    /// Those of all jobs that run, in order.
+    running: Vec<i64>,
+}
+
+impl Candidates {
+    /// True if one of these runs.
+    pub(crate) fn any_runs(&self, rows: &[i64]) -> bool {
+        rows.iter().any(|seq| self.running.binary_search(seq).is_ok())
+    }
 }
 
 /// Waiting jobs of some queues that are put in order, at most: if there are more, the table is read in order.
-const FEW: usize = 5_000;
+const FEW: usize = 2_000;
 
 /// More queues than this are not looked up one by one.
 const MANY_QUEUES: usize = 20;
@@ -46,10 +55,11 @@ pub(crate) async fn candidates(session: &Session, search: &Search, look: usize) 
         }
         rows
     };
+    let running = running(session, search, &mut rows).await?;
     rows.truncate(look);
     let until = rows.last().copied().filter(|_| rows.len() == look);
     rows.dedup();
-    Ok(Candidates { rows, until })
+    Ok(Candidates { rows, until, running })
 }
 
 fn in_order(order: Order, rows: &mut [i64]) {
@@ -98,9 +108,8 @@ const BY_ID: &str = "SELECT seq FROM (SELECT seq FROM work.jobs WHERE id = ANY (
     UNION ALL SELECT seq FROM work.history WHERE id = ANY ($3) OFFSET 0) AS named
     WHERE seq AFTER $1 ORDER BY seq WAY LIMIT $2";
 
-/// Those that run are few: all of them, and then the page.
-const RUNNING: &str = "SELECT seq FROM (SELECT seq FROM work.jobs WHERE state = 'running' OFFSET 0) AS running
-    WHERE seq AFTER $1 ORDER BY seq WAY LIMIT $2";
+/// Those that run are few.
+const RUNNING: &str = "SELECT seq FROM work.jobs WHERE state = 'running'";
 
 const WAITING: &str = "SELECT seq FROM work.jobs WHERE state = 'available' AND seq AFTER $1 ORDER BY seq WAY LIMIT $2";
 
@@ -110,9 +119,6 @@ const ENDED: &str = "SELECT seq FROM work.history WHERE seq AFTER $1 ORDER BY se
 fn arms(filter: &JobFilter, waiting_are_known: bool) -> Vec<String> {
     let wanted = |state: JobState| filter.states.is_empty() || filter.states.contains(&state);
     let mut arms = Vec::new();
-    if wanted(JobState::Running) {
-        arms.push(RUNNING.to_owned());
-    }
     if wanted(JobState::Available) && !waiting_are_known {
         arms.push(WAITING.to_owned());
     }
@@ -132,6 +138,24 @@ fn arms(filter: &JobFilter, waiting_are_known: bool) -> Vec<String> {
     arms
 }
 
+/// All that run, in the order of arrival; those of them that a page may mean come to its rows.
+async fn running(session: &Session, search: &Search, rows: &mut Vec<i64>) -> Result<Vec<i64>, Error> {
+    let filter = &search.filter;
+    if !filter.states.is_empty() && !filter.states.contains(&JobState::Running) {
+        return Ok(Vec::new());
+    }
+    let found = session.query_anew(&session.shared.sql.schema.in_sql(RUNNING), &[]).await?;
+    let mut running = found.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+    running.sort_unstable();
+    if filter.ids.is_empty() && filter.tags.is_empty() {
+        let after = edge(search);
+        let comes = |seq: &&i64| if search.order == Order::OldestFirst { **seq > after } else { **seq < after };
+        rows.extend(running.iter().filter(comes));
+        in_order(search.order, rows);
+    }
+    Ok(running)
+}
+
 /// The jobs that wait in the queues of a filter, if only few of them may be meant.
 async fn few_waiting(session: &Session, search: &Search) -> Result<Option<Vec<i64>>, Error> {
     let filter = &search.filter;
@@ -139,11 +163,12 @@ async fn few_waiting(session: &Session, search: &Search) -> Result<Option<Vec<i6
     let Some(queues) = names(&filter.queues).filter(|queues| wanted && queues.len() <= MANY_QUEUES) else {
         return Ok(None);
     };
-    let sql = format!("SELECT seq FROM work.jobs WHERE state = 'available' AND queue = $1 LIMIT {}", FEW + 1);
-    let sql = session.shared.sql.schema.in_sql(&sql);
+    let sql = "SELECT seq FROM work.jobs WHERE state = 'available' AND queue = $1 LIMIT $2";
+    let sql = session.shared.sql.schema.in_sql(sql);
     let mut found = Vec::new();
     for queue in queues {
-        let rows = session.query_anew(&sql, &[(&queue, Type::TEXT)]).await?;
+        let left = i64::try_from(FEW + 1 - found.len()).unwrap_or(i64::MAX);
+        let rows = session.query_anew(&sql, &[(&queue, Type::TEXT), (&left, Type::INT8)]).await?;
         for row in &rows {
             found.push(row.try_get::<_, i64>(0)?);
         }

@@ -47,7 +47,7 @@ pub(crate) fn count_page<'c>(
         let mut counts = Counts::default();
         if wanted.filter.args.is_empty() {
             let (rows, next) = states(session, wanted).await?;
-            count(&mut counts, &rows)?;
+            count(&mut counts, &rows, 1)?;
             return Ok((counts, next));
         }
         let Found { jobs, next } = search(session, wanted).await?;
@@ -70,15 +70,16 @@ pub(crate) fn counts<'c>(session: &'c Session, filter: &'c JobFilter) -> BoxFutu
             [(&queues, Type::TEXT_ARRAY), (&kinds, Type::TEXT_ARRAY), (&states, Type::TEXT_ARRAY)];
         let rows = session.query_anew(&session.shared.sql.schema.in_sql(COUNTS), &params).await?;
         let mut counts = Counts::default();
-        count(&mut counts, &rows)?;
+        count(&mut counts, &rows, 0)?;
         Ok(counts)
     })
 }
 
-fn count(counts: &mut Counts, rows: &[Row]) -> Result<(), Error> {
+/// Rows of a state and a number, from a column on.
+fn count(counts: &mut Counts, rows: &[Row], from: usize) -> Result<(), Error> {
     for row in rows {
-        if let Ok(state) = row.try_get::<_, &str>(0)?.parse() {
-            let jobs = u64::try_from(row.try_get::<_, i64>(1)?).unwrap_or_default();
+        if let Ok(state) = row.try_get::<_, &str>(from)?.parse() {
+            let jobs = u64::try_from(row.try_get::<_, i64>(from + 1)?).unwrap_or_default();
             *counts.0.entry(state).or_default() += jobs;
         }
     }

@@ -9,6 +9,7 @@ mod complete_in;
 mod connector;
 mod dead;
 mod error;
+mod glance;
 mod hand_over;
 mod insert;
 mod inserter;

@@ -83,55 +83,63 @@ pub(crate) fn answered(rows: &[Row]) -> Result<Option<u32>, Error> {
     Ok(found.and_then(|at_most| u32::try_from(at_most).ok()))
 }
 
-/// The time, what is limited, what is paused, what waits or runs, and what ended badly.
-const QUEUES: &str = "SELECT NULL::text AS queue, NULL::text AS state, NULL::bigint AS jobs,
+/// The time, what is limited and what is paused.
+const BASE: &str = "SELECT NULL::text AS queue, NULL::text AS what, NULL::bigint AS jobs,
         coalesce($1, clock_timestamp()) AS at
     UNION ALL SELECT queue, 'limit', at_most, NULL FROM work.limits
     UNION ALL SELECT queue, 'capacity', jobs, NULL FROM work.capacities
-    UNION ALL SELECT queue, NULL, NULL, at FROM work.paused
-    UNION ALL SELECT queue, state, count(*), min(scheduled_at) FROM work.jobs GROUP BY queue, state
+    UNION ALL SELECT queue, 'paused', NULL, at FROM work.paused";
+
+/// What waits or runs, and what ended badly.
+const JOBS: &str = "SELECT queue, state, count(*), min(scheduled_at) FROM work.jobs GROUP BY queue, state
     UNION ALL SELECT queue, state, count(*), NULL FROM work.history
         WHERE state IN ('discarded', 'cancelled') GROUP BY queue, state";
 
+/// All of them but for their jobs, and the time.
+pub(crate) async fn base(session: &Session) -> Result<(BTreeMap<Queue, QueueInfo>, DateTime<Utc>), Error> {
+    let mut queues = BTreeMap::new();
+    for worker in workers(session, &()).await? {
+        worker.queues.into_iter().for_each(|queue| _ = info(&mut queues, queue));
+    }
+    let now = session.shared.now();
+    let rows = session.query_anew(&session.shared.sql.schema.in_sql(BASE), &[(&now, Type::TIMESTAMPTZ)]).await?;
+    let mut now = DateTime::<Utc>::MIN_UTC;
+    for row in &rows {
+        let at = row.try_get::<_, Option<Instant>>(3)?.map(DateTime::from);
+        let Some(queue) = row.try_get::<_, Option<String>>(0)? else {
+            now = at.unwrap_or(now);
+            continue;
+        };
+        let info = info(&mut queues, Queue::from(queue));
+        match row.try_get::<_, Option<&str>>(1)? {
+            Some("limit") => info.at_most = u32::try_from(row.try_get::<_, i64>(2)?).ok(),
+            Some("capacity") => info.capacity = u32::try_from(row.try_get::<_, i64>(2)?).ok(),
+            _ => info.paused_at = at,
+        }
+    }
+    for (queue, rate) in rates::all(session).await? {
+        info(&mut queues, queue).rate = Some(rate);
+    }
+    Ok((queues, now))
+}
+
 pub(crate) fn queues<'c>(session: &'c Session, (): &'c ()) -> BoxFuture<'c, Result<Vec<QueueInfo>, Error>> {
     Box::pin(async move {
-        let mut queues = BTreeMap::new();
-        for worker in workers(session, &()).await? {
-            worker.queues.into_iter().for_each(|queue| _ = info(&mut queues, queue));
-        }
-        let now = session.shared.now();
-        let sql = session.shared.sql.schema.in_sql(QUEUES);
-        let rows = session.query_anew(&sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
-        let mut now = DateTime::<Utc>::MIN_UTC;
-        for row in &rows {
-            let at = row.try_get::<_, Option<Instant>>(3)?.map(DateTime::from);
-            let Some(queue) = row.try_get::<_, Option<String>>(0)? else {
-                now = at.unwrap_or(now);
-                continue;
-            };
-            let info = info(&mut queues, Queue::from(queue));
-            let of = row.try_get::<_, Option<&str>>(1)?;
-            let Some(state) = of.and_then(|state| state.parse().ok()) else {
-                match of {
-                    Some("limit") => info.at_most = u32::try_from(row.try_get::<_, i64>(2)?).ok(),
-                    Some("capacity") => info.capacity = u32::try_from(row.try_get::<_, i64>(2)?).ok(),
-                    _ => info.paused_at = at,
-                }
-                continue;
-            };
+        let (mut queues, now) = base(session).await?;
+        for row in session.query_anew(&session.shared.sql.schema.in_sql(JOBS), &[]).await? {
+            let info = info(&mut queues, Queue::from(row.try_get::<_, String>(0)?));
+            let Ok(state) = row.try_get::<_, &str>(1)?.parse() else { continue };
             let jobs = u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default();
             *info.counts.0.entry(state).or_default() += jobs;
             if state == JobState::Available {
-                info.oldest_ready_for = at.and_then(|at| (now - at).to_std().ok());
+                let at = row.try_get::<_, Option<Instant>>(3)?.map(DateTime::from);
+                info.oldest_ready_for = at.and_then(|at: DateTime<Utc>| (now - at).to_std().ok());
             }
-        }
-        for (queue, rate) in rates::all(session).await? {
-            info(&mut queues, queue).rate = Some(rate);
         }
         Ok(queues.into_values().collect())
     })
 }
 
-fn info(queues: &mut BTreeMap<Queue, QueueInfo>, queue: Queue) -> &mut QueueInfo {
+pub(crate) fn info(queues: &mut BTreeMap<Queue, QueueInfo>, queue: Queue) -> &mut QueueInfo {
     queues.entry(queue.clone()).or_insert_with(|| QueueInfo::new(queue))
 }

@@ -17,7 +17,7 @@ use crate::row::text;
 use crate::sql::COLUMNS;
 
 /// Rows that are looked at for one page, at most.
-pub(crate) const ROWS: usize = 10_000;
+pub(crate) const ROWS: usize = 3_500;
 
 /// Rows of one request, and if their arguments are looked at, which may be large.
 const CHUNK: usize = 1_000;
@@ -33,6 +33,8 @@ pub(crate) struct Search {
     pub(crate) order: Order,
     pub(crate) after: Option<i64>,
     pub(crate) limit: usize,
+    /// Rows that are looked at, at most.
+    pub(crate) look: usize,
 }
 
 /// A page, without the attempts.
@@ -43,14 +45,18 @@ pub(crate) struct Found {
 }
 
 impl Search {
-    /// How many rows to look at: no more than asked for if all fit.
-    fn look(&self) -> usize {
-        if self.filter == JobFilter::all() { self.limit.saturating_add(1).min(ROWS) } else { ROWS }
+    /// How many rows to look at first: as a rule these hold a page. Then the rest.
+    fn parts(&self) -> [usize; 2] {
+        let spare = if self.filter == JobFilter::all() { 1 } else { 200 };
+        let first = self.limit.saturating_add(spare).min(self.look);
+        [first, self.look - first]
     }
 }
 
 /// Statistics may be as old as the time when the tables were empty: the plans that were good then are forbidden.
-const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off;
+/// One look at the store for all statements of a page: a job that starts meanwhile is missed by none of them.
+pub(crate) const BY_INDEX: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+    SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off;
     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
 
 pub(crate) async fn search(session: &Session, search: &Search) -> Result<Found, Error> {
@@ -62,7 +68,22 @@ pub(crate) async fn search(session: &Session, search: &Search) -> Result<Found, 
 }
 
 async fn look(session: &Session, search: &Search) -> Result<Found, Error> {
-    let look = search.look();
+    let (mut found, mut search, [first, rest]) = (Found::default(), search.clone(), search.parts());
+    let all = search.limit;
+    for part in [first, rest].into_iter().filter(|part| *part > 0) {
+        search.limit = all - found.jobs.len();
+        let more = look_at(session, &search, part).await?;
+        found.jobs.extend(more.jobs);
+        found.next = more.next;
+        search.after = more.next;
+        if search.after.is_none() || found.jobs.len() == all {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+async fn look_at(session: &Session, search: &Search, look: usize) -> Result<Found, Error> {
     let candidates = candidates(session, search, look).await?;
     let mut by_args = JobFilter::all();
     by_args.args.clone_from(&search.filter.args);
@@ -70,7 +91,8 @@ async fn look(session: &Session, search: &Search) -> Result<Found, Error> {
     let (mut found, mut before, mut bytes) = (Found::default(), search.after, 0);
     for chunk in candidates.rows.chunks(size) {
         let room = if by_args.args.is_empty() { (search.limit - found.jobs.len()).saturating_add(1) } else { size };
-        for row in rows(session, search, chunk, room.min(size)).await? {
+        let running = candidates.any_runs(chunk);
+        for row in rows(session, search, chunk, (room.min(size), running)).await? {
             let seq = row.try_get(0)?;
             if found.jobs.len() == search.limit || bytes > BYTES {
                 found.next = before;
@@ -89,29 +111,35 @@ async fn look(session: &Session, search: &Search) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// How many jobs of a page are in each state, and where the next one starts. For filters without arguments.
+/// How many jobs of a page are in each queue and state, and where the next one starts. For filters without arguments.
 pub(crate) async fn states(session: &Session, search: &Search) -> Result<(Vec<Row>, Option<i64>), Error> {
     let counted = async {
         session.execute(BY_INDEX).await?;
-        let candidates = candidates(session, search, search.look()).await?;
-        let jobs = chunk_of_jobs();
-        let sql = format!("SELECT state, count(*) FROM {jobs} WHERE {CONDITIONS} GROUP BY state");
-        let rows = Conditions::of(&search.filter).ask(session, &sql, &candidates.rows, ROWS).await?;
+        let candidates = candidates(session, search, search.look).await?;
+        let jobs = chunk_of_jobs(candidates.any_runs(&candidates.rows));
+        let sql = format!("SELECT queue, state, count(*) FROM {jobs} WHERE {CONDITIONS} GROUP BY queue, state");
+        let rows = Conditions::of(&search.filter).ask(session, &sql, &candidates.rows, search.look).await?;
         Ok((rows, candidates.until))
     };
     session.transaction(counted).await
 }
 
 /// Those of a chunk that fit, in order.
-async fn rows(session: &Session, search: &Search, chunk: &[i64], limit: usize) -> Result<Vec<Row>, Error> {
+async fn rows(
+    session: &Session,
+    search: &Search,
+    chunk: &[i64],
+    (limit, running): (usize, bool),
+) -> Result<Vec<Row>, Error> {
     let (_, direction) = comparison(search.order);
-    let jobs = chunk_of_jobs();
+    let jobs = chunk_of_jobs(running);
     let sql = format!("SELECT {COLUMNS} FROM {jobs} WHERE {CONDITIONS} ORDER BY seq {direction} LIMIT $2");
     Conditions::of(&search.filter).ask(session, &sql, chunk, limit).await
 }
 
-/// The jobs whose numbers are in `$1`: one place in an index for each that waits or is over, and all that run.
-fn chunk_of_jobs() -> String {
+/// The jobs whose numbers are in `$1`: one place in an index for each that waits or is over, and all that run, if any of
+/// those is among them.
+fn chunk_of_jobs(running: bool) -> String {
     let open = COLUMNS
         .replace("output", "NULL::bytea AS output")
         .replace("finished_at", "NULL::timestamptz AS finished_at")
@@ -121,9 +149,14 @@ fn chunk_of_jobs() -> String {
         .replace("lease_until", "NULL::timestamptz AS lease_until")
         .replace("cancel_requested", "false AS cancel_requested");
     let each = "SELECT one.* FROM unnest($1::bigint[]) AS chunk (n) CROSS JOIN LATERAL";
+    let running = if running {
+        format!("UNION ALL SELECT {open} FROM work.jobs WHERE state = 'running' AND seq = ANY ($1)")
+    } else {
+        String::new()
+    };
     format!(
         "({each} (SELECT {open} FROM work.jobs WHERE state = 'available' AND seq = chunk.n OFFSET 0) AS one
-        UNION ALL SELECT {open} FROM work.jobs WHERE state = 'running' AND seq = ANY ($1)
+        {running}
         UNION ALL {each} (SELECT {ended} FROM work.history WHERE seq = chunk.n OFFSET 0) AS one) AS a"
     )
 }

@@ -18,7 +18,7 @@ pub(crate) struct Candidates {
 pub(crate) fn candidates(
     connection: &Connection,
     search: &Search,
-    looked: &mut usize,
+    entries: &mut usize,
 ) -> rusqlite::Result<Option<Candidates>> {
     let filter = &search.filter;
     let mut arms = Arms { connection, search, rows: Vec::new(), until: None, each: ENTRIES };
@@ -27,10 +27,10 @@ pub(crate) fn candidates(
     } else if let Some(tag) = filter.tags.first() {
         arms.arm(&tag_sql(search.order), &[tag])?;
     } else if !arms.states()? {
-        *looked += arms.rows.len();
+        *entries += arms.rows.len();
         return Ok(None);
     }
-    *looked += arms.rows.len();
+    *entries += arms.rows.len();
     Ok(Some(arms.finish()))
 }
 
@@ -109,7 +109,11 @@ impl Arms<'_> {
         if state == JobState::Available && !queues.is_empty() {
             let mut statement = self.connection.prepare_cached(READY_OF_QUEUE)?;
             for queue in queues {
-                let rows = statement.query_map(params![most, queue.as_str()], |row| row.get::<_, i64>(0))?;
+                let left = most - i64::try_from(self.rows.len() - from).unwrap_or(i64::MAX);
+                if left <= 0 {
+                    break;
+                }
+                let rows = statement.query_map(params![left, queue.as_str()], |row| row.get::<_, i64>(0))?;
                 self.rows.extend(rows.collect::<Result<Vec<_>, _>>()?);
             }
         } else {

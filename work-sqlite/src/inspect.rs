@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use work_core::store::{AttemptRecord, Counts, ErrorRecord, JobFilter, NewJob, Page, StoredJob};
 use work_core::{JobId, JobState, Kind, Parts, Queue, Status};
@@ -13,16 +14,22 @@ use crate::store::Shared;
 pub(crate) const MORE: &str = "state, crashes, status, output, finished_at, worker, lease_until, cancel_requested,
     progress, progress_at";
 
-pub(crate) fn get(connection: &Connection, _: &Shared, id: &JobId) -> rusqlite::Result<Option<StoredJob>> {
+pub(crate) fn get(connection: &Connection, shared: &Shared, id: &JobId) -> rusqlite::Result<Option<StoredJob>> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS}, {MORE} FROM jobs WHERE id = ?1"))?;
     let id = id.as_uuid().as_bytes().as_slice();
     let found = statement.query_row([id], |row| Ok((row.get(0)?, stored(row)?))).optional()?;
-    found.map(|(seq, job)| with_attempts(connection, seq, job)).transpose()
+    let job = found.map(|(seq, job)| with_attempts(connection, seq, job)).transpose()?;
+    shared.has_read(job.as_ref().map_or(1, |job| 1 + job.attempts.len()));
+    Ok(job)
 }
 
-pub(crate) fn list(connection: &Connection, _: &Shared, wanted: &Search) -> rusqlite::Result<Page> {
-    let Found { jobs, next, .. } = search(connection, wanted)?;
-    let jobs = jobs.into_iter().map(|(seq, job)| with_attempts(connection, seq, job)).collect::<Result<_, _>>()?;
+pub(crate) fn list(connection: &Connection, shared: &Shared, wanted: &Search) -> rusqlite::Result<Page> {
+    let found = search(connection, wanted)?;
+    shared.has_read(found.looked());
+    let Found { jobs, next, .. } = found;
+    let jobs: Vec<StoredJob> =
+        jobs.into_iter().map(|(seq, job)| with_attempts(connection, seq, job)).collect::<Result<_, _>>()?;
+    shared.has_read(jobs.iter().map(|job| job.attempts.len()).sum());
     Ok(Page { jobs, next })
 }
 
@@ -124,7 +131,7 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
     };
     let mut stored = StoredJob::new(job, created_at);
     stored.attempt = attempt;
-    stored.state = row.get_ref(WIDTH)?.as_str().unwrap_or_default().parse().unwrap_or(JobState::Discarded);
+    stored.state = state_of(row.get_ref(WIDTH)?);
     stored.crashes = row.get::<_, i64>(WIDTH + 1)?.try_into().unwrap_or(u32::MAX);
     stored.status = row.get::<_, Option<i64>>(WIDTH + 2)?.and_then(status);
     stored.output = bytes(row.get_ref(WIDTH + 3)?);
@@ -135,6 +142,10 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
     stored.progress = row.get::<_, Option<f64>>(WIDTH + 8)?.map(|done| done as f32);
     stored.progress_at = row.get::<_, Option<i64>>(WIDTH + 9)?.map(instant);
     Ok(stored)
+}
+
+pub(crate) fn state_of(value: ValueRef<'_>) -> JobState {
+    value.as_str().unwrap_or_default().parse().unwrap_or(JobState::Discarded)
 }
 
 fn unreadable(row: &Row<'_>) -> rusqlite::Result<NewJob> {

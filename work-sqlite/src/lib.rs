@@ -11,6 +11,7 @@ mod error;
 mod explored;
 #[cfg(test)]
 mod faults;
+mod glance;
 mod group;
 mod insert;
 mod insert_in;

@@ -16,7 +16,7 @@ use crate::store::Shared;
 use crate::workers::workers;
 use crate::{capacity, rates};
 
-const NEXT_QUEUE: &str = "SELECT min(queue) FROM jobs INDEXED BY jobs_ready WHERE state = 'available'";
+pub(crate) const NEXT_QUEUE: &str = "SELECT min(queue) FROM jobs INDEXED BY jobs_ready WHERE state = 'available'";
 
 /// Answers whether it was at work before.
 pub(crate) fn pause(connection: &Connection, shared: &Shared, queue: &Queue) -> rusqlite::Result<bool> {
@@ -101,10 +101,10 @@ pub(crate) fn set_limit(
     Ok(before)
 }
 
-type Queues = BTreeMap<String, QueueInfo>;
+pub(crate) type Queues = BTreeMap<String, QueueInfo>;
 
-pub(crate) fn queues(connection: &Connection, shared: &Shared, (): &()) -> rusqlite::Result<Vec<QueueInfo>> {
-    let now = shared.now();
+/// All but their jobs.
+pub(crate) fn base(connection: &Connection, shared: &Shared) -> rusqlite::Result<Queues> {
     let mut queues = Queues::new();
     for worker in workers(connection, shared, &())? {
         worker.queues.iter().for_each(|queue| _ = info(&mut queues, queue.as_str()));
@@ -126,6 +126,11 @@ pub(crate) fn queues(connection: &Connection, shared: &Shared, (): &()) -> rusql
     for (queue, jobs) in capacity::all(connection)? {
         info(&mut queues, &queue).capacity = Some(jobs);
     }
+    Ok(queues)
+}
+
+pub(crate) fn queues(connection: &Connection, shared: &Shared, (): &()) -> rusqlite::Result<Vec<QueueInfo>> {
+    let (now, mut queues) = (shared.now(), base(connection, shared)?);
     ready(connection, now, &mut queues)?;
     let sql = "SELECT queue, count(*) FROM jobs INDEXED BY jobs_leases WHERE state = 'running' GROUP BY queue";
     let mut statement = connection.prepare_cached(sql)?;
@@ -153,18 +158,22 @@ fn ready(connection: &Connection, now: i64, queues: &mut Queues) -> rusqlite::Re
     let mut found = connection.prepare_cached(NEXT_QUEUE)?.query_row([], text)?;
     while let Some(queue) = found {
         count(queues, &queue, JobState::Available, jobs.query_row([&queue], |row| row.get(0))?);
-        let first = first_due(connection, &Queue::from(queue.clone()))?.filter(|at| *at <= now);
-        let waits = first.map(|at| Duration::from_millis(now.saturating_sub(at).unsigned_abs()));
-        info(queues, &queue).oldest_ready_for = waits;
+        info(queues, &queue).oldest_ready_for = oldest_ready(connection, now, &queue)?;
         found = next.query_row([&queue], text)?;
     }
     Ok(())
 }
 
-fn info<'q>(queues: &'q mut Queues, queue: &str) -> &'q mut QueueInfo {
+/// How long the job that has been due longest waits.
+pub(crate) fn oldest_ready(connection: &Connection, now: i64, queue: &str) -> rusqlite::Result<Option<Duration>> {
+    let first = first_due(connection, &Queue::from(queue.to_owned()))?.filter(|at| *at <= now);
+    Ok(first.map(|at| Duration::from_millis(now.saturating_sub(at).unsigned_abs())))
+}
+
+pub(crate) fn info<'q>(queues: &'q mut Queues, queue: &str) -> &'q mut QueueInfo {
     queues.entry(queue.to_owned()).or_insert_with(|| QueueInfo::new(Queue::from(queue.to_owned())))
 }
 
-fn count(queues: &mut Queues, queue: &str, state: JobState, jobs: i64) {
+pub(crate) fn count(queues: &mut Queues, queue: &str, state: JobState, jobs: i64) {
     *info(queues, queue).counts.0.entry(state).or_default() += u64::try_from(jobs).unwrap_or_default();
 }

@@ -63,7 +63,9 @@ pub(crate) fn workers(connection: &Connection, shared: &Shared, (): &()) -> rusq
         worker.last_beat = instant(row.get(8)?);
         Ok(worker)
     })?;
-    rows.collect()
+    let workers = rows.collect::<Result<Vec<_>, _>>()?;
+    shared.has_read(workers.len());
+    Ok(workers)
 }
 
 pub(crate) fn stop_requests(connection: &Connection, _: &Shared, (): &()) -> rusqlite::Result<Vec<LeaseKey>> {

@@ -11,8 +11,8 @@ pub use keys::{InvalidKey, Keys};
 
 use crate::store::{
     BoxFuture, Bytes, Change, Counts, ErrorRecord, Fired, Firing, HandedOver, Inserted, Inspect, JobFilter, Lease,
-    LeaseKey, Leased, NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob, StoredSchedule, Told, Want,
-    on_error_job,
+    LeaseKey, Leased, NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob, StoredSchedule, Tally, Told,
+    Want, on_error_job,
 };
 use crate::{JobId, Queue, Status, StoreError};
 use envelope::CannotOpen;
@@ -204,6 +204,7 @@ impl<S: Inspect> Inspect for EncryptedStore<S> {
         keep_queues(prefix: Queue) -> bool;
         release_queues(prefix: Queue) -> bool;
         queues() -> Vec<crate::store::QueueInfo>;
+        queues_up_to(entries: usize) -> crate::store::Queues;
         workers() -> Vec<crate::store::WorkerInfo>;
         pause_schedule(name: String) -> bool;
         resume_schedule(name: String) -> bool;
@@ -230,6 +231,10 @@ impl<S: Inspect> Inspect for EncryptedStore<S> {
 
     fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
         self.searchable(&filter).map_or_else(refused, |()| self.store.counts(filter))
+    }
+
+    fn tally(&self, filter: JobFilter, after: Option<i64>, rows: usize) -> BoxFuture<'_, Result<Tally, StoreError>> {
+        self.searchable(&filter).map_or_else(refused, |()| self.store.tally(filter, after, rows))
     }
 
     fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {

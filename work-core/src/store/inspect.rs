@@ -1,6 +1,8 @@
 use bytes::Bytes;
 
-use super::{BoxFuture, CancelOutcome, Counts, JobFilter, Order, Page, QueueInfo, Store, StoredJob, WorkerInfo};
+use super::{
+    BoxFuture, CancelOutcome, Counts, JobFilter, Order, Page, QueueInfo, Queues, Store, StoredJob, Tally, WorkerInfo,
+};
 use crate::limit::Rate;
 use crate::{JobId, Queue, StoreError};
 
@@ -35,6 +37,19 @@ pub trait Inspect: Store {
     ///
     /// [`StoreError`] if the store cannot be read.
     fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>>;
+
+    /// Counts a part of the jobs of a filter: in the order of their arrival, from the start or after a part's
+    /// [`next`](Tally::next). About `rows` rows are read, or twice as many if the filter asks for anything.
+    ///
+    /// A job keeps its place for life, and a part is one look at the store. So all parts together count each job that was
+    /// there all the time exactly once, in a state that it had meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn tally(&self, filter: JobFilter, after: Option<i64>, rows: usize) -> BoxFuture<'_, Result<Tally, StoreError>> {
+        Box::pin(async move { Ok(Tally::of_page(&self.list(filter, Order::OldestFirst, after, rows).await?)) })
+    }
 
     /// Makes a dead letter or a cancelled job available again, with one more attempt if it had none left.
     /// Answers whether it was one. If another job has its unique key by now, it stays where it is.
@@ -147,6 +162,17 @@ pub trait Inspect: Store {
     ///
     /// [`StoreError`] if the store cannot be read.
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>>;
+
+    /// The queues as [`queues`](Self::queues) tells them, counted only so far that about `entries` entries are read,
+    /// however many jobs and queues there are. What was not counted to its end [says so](QueueInfo::at_least).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn queues_up_to(&self, entries: usize) -> BoxFuture<'_, Result<Queues, StoreError>> {
+        let _ = entries;
+        Box::pin(async move { Ok(Queues { queues: self.queues().await?, complete: true }) })
+    }
 
     /// The workers that were heard of in the last [minute](super::WorkerInfo::GONE_AFTER), by id.
     ///

@@ -29,11 +29,11 @@ pub use filter::{ArgsField, JobFilter, Order, TimeRange};
 pub use inspect::{Change, DeleteOutcome, Inspect};
 pub use lease::{CancelOutcome, Fence, HandedOver, Lease, LeaseKey, Leased, Rescued, Want};
 pub use memory::MemoryStore;
-pub use operate::{QueueInfo, Retention, WorkerInfo};
+pub use operate::{QueueInfo, Queues, Retention, WorkerInfo};
 pub use schedule::{Fired, Firing, SCHEDULE_HEADER, SLOT_HEADER, StoredSchedule, options_from_json, options_to_json};
 pub(crate) use seal::Seal;
 pub use settle::{ErrorRecord, MAX_ERROR_TEXT, Settle, Settled, Settlement};
-pub use stored::{AttemptRecord, Counts, Page, StoredJob};
+pub use stored::{AttemptRecord, Counts, Page, StoredJob, Tally};
 
 pub use crate::args::{MAX_JSON_DEPTH, json_depth};
 pub use crate::compose::{GROUP_KIND, on_error_job};

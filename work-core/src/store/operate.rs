@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,8 +23,19 @@ pub struct QueueInfo {
     pub capacity: Option<u32>,
     /// How many jobs are in it, by state; those that ended well are not counted here.
     pub counts: Counts,
+    /// States of which it has more jobs than were counted; only if that was [asked for](super::Inspect::queues_up_to).
+    pub at_least: BTreeSet<JobState>,
     /// How long the job that has been due longest waits already, if one is due.
     pub oldest_ready_for: Option<Duration>,
+}
+
+/// Queues, as far as they were looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// By name.
+    pub queues: Vec<QueueInfo>,
+    /// False if there are more queues.
+    pub complete: bool,
 }
 
 impl QueueInfo {
@@ -37,6 +49,7 @@ impl QueueInfo {
             rate: None,
             capacity: None,
             counts: Counts::default(),
+            at_least: BTreeSet::new(),
             oldest_ready_for: None,
         }
     }

@@ -39,6 +39,7 @@ macro_rules! forward_inspect {
                 limit: usize
             ) -> $crate::store::Page;
             counts(filter: $crate::store::JobFilter) -> $crate::store::Counts;
+            tally(filter: $crate::store::JobFilter, after: Option<i64>, rows: usize) -> $crate::store::Tally;
             retry(id: $crate::JobId) -> bool;
             run_now(id: $crate::JobId) -> bool;
             edit(id: $crate::JobId, args: $crate::store::Bytes) -> bool;
@@ -52,6 +53,7 @@ macro_rules! forward_inspect {
             keep_queues(prefix: $crate::Queue) -> bool;
             release_queues(prefix: $crate::Queue) -> bool;
             queues() -> Vec<$crate::store::QueueInfo>;
+            queues_up_to(entries: usize) -> $crate::store::Queues;
             workers() -> Vec<$crate::store::WorkerInfo>;
             pause_schedule(name: String) -> bool;
             resume_schedule(name: String) -> bool;

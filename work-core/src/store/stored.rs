@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::{ErrorRecord, NewJob};
-use crate::{JobState, Status};
+use crate::{JobState, Queue, Status};
 
 /// A job as it stands in the store.
 #[derive(Debug, Clone)]
@@ -90,6 +90,62 @@ pub struct Page {
     pub jobs: Vec<StoredJob>,
     /// Where the next page starts; `None` after the last.
     pub next: Option<i64>,
+}
+
+/// A part of a count: how many of its jobs are in each state, by queue.
+///
+/// ```
+/// use work_core::store::{Inspect, JobFilter, MemoryStore, Tally};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), work_core::StoreError> {
+/// let (store, mut all) = (MemoryStore::new(), Tally::default());
+/// loop {
+///     let part = store.tally(JobFilter::all(), all.next, 1_000).await?;
+///     if all.add(part).is_none() {
+///         break;
+///     }
+/// }
+/// assert_eq!(all.total(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// What was counted.
+    pub queues: BTreeMap<Queue, Counts>,
+    /// Where the next part starts; `None` after the last.
+    pub next: Option<i64>,
+}
+
+impl Tally {
+    /// What a page holds; for authors of stores.
+    #[must_use]
+    pub fn of_page(page: &Page) -> Self {
+        let mut tally = Self { next: page.next, ..Self::default() };
+        page.jobs.iter().for_each(|stored| tally.count(stored.job.parts.queue.clone(), stored.state, 1));
+        tally
+    }
+
+    /// Counts jobs; for authors of stores.
+    pub fn count(&mut self, queue: Queue, state: JobState, jobs: u64) {
+        *self.queues.entry(queue).or_default().0.entry(state).or_default() += jobs;
+    }
+
+    /// Adds the next part, and answers where the one after that starts.
+    pub fn add(&mut self, part: Self) -> Option<i64> {
+        for (queue, counts) in part.queues {
+            counts.0.into_iter().for_each(|(state, jobs)| self.count(queue.clone(), state, jobs));
+        }
+        self.next = part.next;
+        self.next
+    }
+
+    /// The number of jobs that were counted.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.queues.values().map(Counts::total).sum()
+    }
 }
 
 /// How many jobs are in each state; states without jobs may be missing.

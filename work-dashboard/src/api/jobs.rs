@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use work_core::brief;
 
 use super::{Answer, json_of};
-use crate::actions::{self, Act, MAX_BULK};
+use crate::actions::{self, Act, Far, MAX_BULK};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::filter::Filters;
@@ -97,7 +97,7 @@ pub(crate) async fn bulk(call: Call) -> Answer {
         return Err(Failure::bad("limit", format!("at most {MAX_BULK} jobs are changed at once; repeat the call")));
     }
     if let Some(expect) = bulk.expect {
-        let found = actions::count_for(&call, change, &filters).await?;
+        let found = actions::count_for(&call, change, &filters, Far::Bulk).await?;
         if found.count != expect || !found.exact {
             let more = if found.exact { "" } else { " or more" };
             let detail = format!("{expect} jobs were expected, and there are {}{more}; nothing was done", found.count);

@@ -8,7 +8,8 @@ use work_core::JobState;
 
 use super::Answer;
 use crate::call::Call;
-use crate::snapshot::{ByState, snapshot};
+use crate::count::Count;
+use crate::snapshot::snapshot;
 use crate::view::QueueView;
 
 const STATES: [JobState; 5] =
@@ -19,21 +20,32 @@ const MAX_QUEUES: usize = 500;
 
 pub(crate) async fn metrics(call: Call) -> Answer {
     let snapshot = snapshot(&call.app).await?;
-    let mut queues: Vec<_> = call.app.queues().await?.iter().map(QueueView::of).collect();
-    queues.sort_by_key(|queue| std::cmp::Reverse(queue.counts.available + queue.counts.running));
+    let mut queues: Vec<_> = snapshot.queues.iter().map(QueueView::of).collect();
+    queues.sort_by_key(|queue| std::cmp::Reverse((queue.counts.available + queue.counts.running).jobs()));
     queues.truncate(MAX_QUEUES);
     queues.sort_by(|a, b| a.queue.cmp(&b.queue));
 
     let mut text = Text::default();
     text.family("work_store_jobs", "Jobs in the store, by state.");
     for state in STATES {
-        text.sample("work_store_jobs", &[("state", state.name())], snapshot.counts.state(state));
+        text.sample("work_store_jobs", &[("state", state.name())], snapshot.counts.state(state).jobs());
     }
+    text.family(
+        "work_store_jobs_exact",
+        "1 if the number of jobs is exact. Otherwise it is of the last count, or if there was none yet, the number so far.",
+    );
+    for state in STATES {
+        let exact = matches!(snapshot.counts.state(state), Count::Exactly(_));
+        text.sample("work_store_jobs_exact", &[("state", state.name())], u64::from(exact));
+    }
+    let age = snapshot.counted_since.map_or(0, |since| (snapshot.at - since).num_seconds().max(0).unsigned_abs());
+    text.family("work_store_counted_seconds", "How long ago the last count of many jobs began; 0 if there was none.");
+    text.sample("work_store_counted_seconds", &[], age);
     text.family("work_store_queue_jobs", "Jobs in a queue, by state; those that ended well are not counted.");
     for queue in &queues {
         for state in STATES.into_iter().filter(|state| *state != JobState::Completed) {
             let labels = [("queue", queue.queue.as_str()), ("state", state.name())];
-            text.sample("work_store_queue_jobs", &labels, ByState::state(&queue.counts, state));
+            text.sample("work_store_queue_jobs", &labels, queue.counts.state(state).jobs());
         }
     }
     let oldest = |queue: &QueueView| queue.oldest_ready_seconds.unwrap_or_default();

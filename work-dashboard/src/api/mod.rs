@@ -46,7 +46,7 @@ pub(crate) async fn overview(call: Call) -> Answer {
 }
 
 pub(crate) async fn queues(call: Call) -> Answer {
-    let queues = call.app.queues().await?;
+    let queues = &snapshot(&call.app).await?.queues;
     json_of(&json!({ "queues": queues.iter().map(QueueView::of).collect::<Vec<_>>() }))
 }
 

@@ -20,7 +20,11 @@ pub(super) fn schemas() -> Value {
     json!({
         "Problem": whole(json!({ "type": text, "title": text, "status": number, "code": text, "detail": text })),
         "Counts": whole(json!({
-            "available": number, "running": number, "completed": number, "discarded": number, "cancelled": number })),
+            "available": number, "running": number, "completed": number, "discarded": number, "cancelled": number,
+            "about": { "type": "array", "items": states(), "description": "States whose number is not exact: where there are \
+                many jobs, they are counted a part at a time, so that it is of the last minutes." },
+            "at_least": { "type": "array", "items": states(), "description": "States of which there are more than this \
+                number: counting stopped there, or has not come to the end." } })),
         "Job": whole(json!({
             "id": { "type": "string", "format": "uuid" }, "kind": text, "queue": text, "state": states(), "priority": number,
             "attempt": number, "max_attempts": maybe_number, "crashes": number, "status": maybe_number, "stopping": flag,
@@ -55,7 +59,7 @@ fn run() -> Value {
     let names = json!({ "type": "array", "items": text });
     let state = whole(json!({
         "state": text, "start": flag, "terminal": flag, "to": names, "kicks": names, "dead": { "type": ["string", "null"] },
-        "max_attempts": number, "waiting": number, "executing": number, "failed": number, "cancelled": number }));
+        "max_attempts": number, "waiting": number, "executing": number, "failed": number, "cancelled": number, "exact": flag }));
     let ended = json!({ "type": ["object", "null"], "required": ["by_state", "complete"], "description":
         "Of the newest 1000 steps that ended well: items by the terminal state, steps by any other. Not in lists.",
         "properties": { "by_state": { "type": "object", "additionalProperties": number }, "complete": flag } });
@@ -78,7 +82,7 @@ fn overview(counts: &Value) -> Value {
         "jobs": number, "completed": number, "discarded": number, "from": maybe_time, "per_second": ratio, "p50_ms": number,
         "p95_ms": number, "p99_ms": number, "bar_seconds": ratio, "bars": { "type": "array", "items": bar } }));
     whole(json!({
-        "at": time, "counts": counts, "queues": number, "paused": { "type": "array", "items": { "type": "string" } },
+        "at": time, "counts": counts, "counted_since": maybe_time, "queues": number, "paused": { "type": "array", "items": { "type": "string" } },
         "oldest_ready": oldest, "workers": number, "slots": number, "busy": number, "lately": lately }))
 }
 

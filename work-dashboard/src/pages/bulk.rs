@@ -5,7 +5,7 @@ use work_core::store::Change;
 
 use super::parts::{Choose, jobs, table};
 use super::{Answer, Frame, page, to};
-use crate::actions::{MAX_BULK, change, change_name, change_of, count_for};
+use crate::actions::{Far, MAX_BULK, change, change_name, change_of, count_for};
 use crate::call::{Call, query_of, value};
 use crate::failure::Failure;
 use crate::filter::Filters;
@@ -31,10 +31,12 @@ fn meant(call: &Call, pairs: &crate::call::Pairs) -> Result<Filters, Failure> {
 pub(crate) async fn ask(call: Call) -> Answer {
     let filters = meant(&call, &call.query)?;
     let change = change_of(value(&call.query, "action").unwrap_or(""))?;
-    let found = count_for(&call, change, &filters).await?;
+    let found = count_for(&call, change, &filters, Far::Page).await?;
     let examples = match change.narrowed(filters.filter.clone()) {
-        Some(filter) => call.app.store.list(filter, work_core::store::Order::OldestFirst, None, EXAMPLES).await?.jobs,
-        None => Vec::new(),
+        Some(filter) if found.count > 0 => {
+            call.app.store.list(filter, work_core::store::Order::OldestFirst, None, EXAMPLES).await?.jobs
+        }
+        _ => Vec::new(),
     };
     let examples: Vec<_> = examples.iter().map(JobView::row).collect();
     let max = if found.exact { found.count.min(MAX_BULK) } else { MAX_BULK };

@@ -4,13 +4,14 @@ use maud::{Markup, html};
 use work_core::JobState;
 use work_core::store::Change;
 
-use super::parts::{Choose, empty, grouped, table};
+use super::parts::{Choose, empty, table};
 use super::{Answer, Frame, notice, page};
 use crate::actions::change_name;
 use crate::call::{Call, query_of};
+use crate::count::ByState;
 use crate::dashboard::ArgsView;
 use crate::filter::Filters;
-use crate::snapshot::{ByState, snapshot};
+use crate::snapshot::snapshot;
 use crate::view::JobView;
 
 /// The states, and what people call them.
@@ -62,7 +63,7 @@ fn tabs(frame: &Frame, filters: &Filters, counts: ByState) -> Markup {
             @for (state, name) in STATES {
                 a href=(frame.link(&format!("/jobs{}", filters.query_with("state", Some(state.name())))))
                     aria-current=[(chosen[..] == [state]).then_some("true")] {
-                    (name) " " span.count { (grouped(counts.state(state))) }
+                    (name) " " span.count { (counts.state(state)) }
                 }
             }
         }

@@ -6,9 +6,10 @@ use maud::{Markup, html};
 use work_core::JobState;
 use work_core::store::{JobFilter, Order};
 
-use super::parts::{Choose, ago, empty, grouped, span, table};
+use super::parts::{Choose, ago, empty, span, table};
 use super::{Answer, Frame, chart, notice, page};
 use crate::call::{Call, encoded};
+use crate::count::Count;
 use crate::snapshot::{Lately, Snapshot, snapshot};
 use crate::view::JobView;
 
@@ -27,6 +28,7 @@ pub(crate) async fn show(call: Call) -> Answer {
         div data-live="" id="overview" {
             (problems(&frame, &snapshot))
             (cards(&frame, &snapshot))
+            (rough(&snapshot))
             (throughput(&snapshot))
             section.card {
                 div.head { h2 { "Newest dead letters" } a href=(frame.link("/dead")) { "By error" } }
@@ -47,7 +49,7 @@ fn cards(frame: &Frame, snapshot: &Snapshot) -> Markup {
             @for (state, name) in super::jobs::STATES {
                 a class={ "stat " (state.name()) } href=(frame.link(&format!("/jobs?state={state}"))) {
                     span.label { (name) }
-                    strong { (grouped(snapshot.counts.state(state))) }
+                    strong { (snapshot.counts.state(state)) }
                 }
             }
             a.stat href=(frame.link("/queues")) {
@@ -63,6 +65,18 @@ fn cards(frame: &Frame, snapshot: &Snapshot) -> Markup {
                 span.dim { (snapshot.busy) " of " (snapshot.slots) " slots busy" }
             }
         }
+    }
+}
+
+/// What numbers mean that are not exact.
+fn rough(snapshot: &Snapshot) -> Markup {
+    let counts = JobState::ALL.map(|state| snapshot.counts.state(state));
+    let any = |which: fn(&Count) -> bool| counts.iter().any(which);
+    html! {
+        @if let Some(since) = snapshot.counted_since.filter(|_| any(|count| matches!(count, Count::About(_)))) {
+            p.dim { "≈: there are many, and they are counted a part at a time; the last count began " (ago(since, snapshot.at)) "." }
+        }
+        @if any(|count| matches!(count, Count::AtLeast(_))) { p.dim { "+: there are more than were counted so far." } }
     }
 }
 
@@ -100,13 +114,13 @@ fn throughput(snapshot: &Snapshot) -> Markup {
 /// What somebody should look at, or that all is well.
 fn problems(frame: &Frame, snapshot: &Snapshot) -> Markup {
     let late = snapshot.oldest_ready.as_ref().filter(|oldest| oldest.seconds > LATE);
-    let idle = snapshot.workers == 0 && snapshot.counts.available > 0;
+    let idle = snapshot.workers == 0 && snapshot.counts.available.jobs() > 0;
     if late.is_none() && !idle && snapshot.paused.is_empty() {
         return html! {};
     }
     html! {
         ul.problems aria-label="Problems" {
-            @if idle { li { "No worker is at work, and " (grouped(snapshot.counts.available)) " jobs wait." } }
+            @if idle { li { "No worker is at work, and " (snapshot.counts.available) " jobs wait." } }
             @if let Some(late) = late {
                 li {
                     "A job in " a href=(frame.link(&format!("/jobs?queue={}&state=available&order=oldest", encoded(&late.queue)))) { (late.queue) }

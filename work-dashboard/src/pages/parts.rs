@@ -7,24 +7,12 @@ use maud::{Markup, html};
 
 use super::Frame;
 use crate::call::encoded;
+pub(super) use crate::count::grouped;
 use crate::view::JobView;
 
 /// A number with its noun.
 pub(super) fn jobs(count: u64) -> String {
     if count == 1 { "1 job".into() } else { format!("{} jobs", grouped(count)) }
-}
-
-/// With thin spaces between thousands.
-pub(super) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A length of time, in its largest two units at most.

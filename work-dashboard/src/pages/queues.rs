@@ -8,10 +8,12 @@ use super::parts::{ago, empty, grouped, span};
 use super::{Answer, Frame, done, notice, page};
 use crate::actions::{self, Pause};
 use crate::call::{Call, encoded};
+use crate::count::Count;
+use crate::snapshot::snapshot;
 use crate::view::QueueView;
 
 pub(crate) async fn list(call: Call) -> Answer {
-    let queues: Vec<_> = call.app.queues().await?.iter().map(QueueView::of).collect();
+    let queues: Vec<_> = snapshot(&call.app).await?.queues.iter().map(QueueView::of).collect();
     let frame = Frame::of(&call);
     let now = call.app.clock.now();
     let content = html! {
@@ -35,8 +37,8 @@ pub(crate) async fn list(call: Call) -> Answer {
 
 fn row(frame: &Frame, queue: &QueueView, now: chrono::DateTime<chrono::Utc>) -> Markup {
     let name = encoded(&queue.queue);
-    let number = |state: &str, label: &str, count: u64| {
-        html! { td.number data-label=(label) { @if count == 0 { span.dim { "0" } } @else { a href=(frame.link(&format!("/jobs?queue={name}&state={state}"))) { (grouped(count)) } } } }
+    let number = |state: &str, label: &str, count: Count| {
+        html! { td.number data-label=(label) { @if count.jobs() == 0 { span.dim { "0" } } @else { a href=(frame.link(&format!("/jobs?queue={name}&state={state}"))) { (count) } } } }
     };
     html! {
         tr {

@@ -56,6 +56,8 @@ pub struct StateView {
     pub failed: u64,
     /// Items that were cancelled here.
     pub cancelled: u64,
+    /// False if these numbers are of the last minutes, or if there may be more: see the `counts` of a queue.
+    pub exact: bool,
 }
 
 /// The newest steps that ended well.
@@ -118,11 +120,14 @@ const SHOWN: usize = 10;
 ///
 /// [`StoreError`] if the store cannot be read.
 pub async fn runs(store: &dyn Inspect) -> Result<Vec<RunView>, StoreError> {
-    runs_with(store, &store.queues().await?).await
+    runs_with(store, store.queues().await?.iter()).await
 }
 
 /// The same, with the queues as they were read already.
-pub(crate) async fn runs_with(store: &dyn Inspect, queues: &[QueueInfo]) -> Result<Vec<RunView>, StoreError> {
+pub(crate) async fn runs_with(
+    store: &dyn Inspect,
+    queues: impl Iterator<Item = &QueueInfo>,
+) -> Result<Vec<RunView>, StoreError> {
     let counted = by_queue(queues);
     let mut found = Vec::new();
     for workflow in counted.keys().filter_map(|queue| names::of_control(queue.as_str())) {
@@ -149,14 +154,14 @@ pub(crate) async fn runs_with(store: &dyn Inspect, queues: &[QueueInfo]) -> Resu
 ///
 /// [`StoreError`] if the store cannot be read.
 pub async fn run(store: &dyn Inspect, name: &RunName) -> Result<Option<RunView>, StoreError> {
-    run_with(store, name, &store.queues().await?).await
+    run_with(store, name, store.queues().await?.iter()).await
 }
 
 /// The same, with the queues as they were read already.
 pub(crate) async fn run_with(
     store: &dyn Inspect,
     name: &RunName,
-    queues: &[QueueInfo],
+    queues: impl Iterator<Item = &QueueInfo>,
 ) -> Result<Option<RunView>, StoreError> {
     let Some(record) = store.get(name.record_id()).await? else { return Ok(None) };
     let notes = Notes::read(store, name).await?;
@@ -168,8 +173,10 @@ pub(crate) async fn run_with(
     Ok(Some(view))
 }
 
-fn by_queue(queues: &[QueueInfo]) -> BTreeMap<Queue, Counts> {
-    queues.iter().map(|info| (info.queue.clone(), info.counts.clone())).collect()
+type Counted = BTreeMap<Queue, (Counts, BTreeSet<JobState>)>;
+
+fn by_queue<'q>(queues: impl Iterator<Item = &'q QueueInfo>) -> Counted {
+    queues.map(|info| (info.queue.clone(), (info.counts.clone(), info.at_least.clone()))).collect()
 }
 
 /// The newest steps that ended well.
@@ -234,7 +241,7 @@ impl Notes {
         shapes
     }
 
-    fn view(&self, workflow: &str, job: &StoredJob, counted: &BTreeMap<Queue, Counts>) -> Option<RunView> {
+    fn view(&self, workflow: &str, job: &StoredJob, counted: &Counted) -> Option<RunView> {
         let record = serde_json::from_slice::<Record<'_>>(&job.job.args).ok()?;
         let name = RunName::new(workflow, &record.run).ok()?;
         let phase = match job.state {
@@ -243,13 +250,14 @@ impl Notes {
             _ => RunPhase::Ended,
         };
         let state = |shape: Shape| {
-            let counts = counted.get(&name.queue(&shape.state)).cloned().unwrap_or_default();
+            let (counts, rough) = counted.get(&name.queue(&shape.state)).cloned().unwrap_or_default();
             StateView {
                 shape,
                 waiting: counts.of(JobState::Available),
                 executing: counts.of(JobState::Running),
                 failed: counts.of(JobState::Discarded),
                 cancelled: counts.of(JobState::Cancelled),
+                exact: rough.is_empty(),
             }
         };
         Some(RunView {

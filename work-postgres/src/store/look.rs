@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use work_core::limit::Rate;
 use work_core::store::{
-    BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, StoredJob, WorkerInfo,
-    check_capacity, check_limit, check_new_args, check_queue, check_rate,
+    BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, Queues, StoredJob, Tally,
+    WorkerInfo, check_capacity, check_limit, check_new_args, check_queue, check_rate,
 };
 use work_core::{JobId, Queue, StoreError};
 
 use super::PostgresStore;
-use crate::search::Search;
-use crate::{capacity, change, inspect, operate, queues, rates, schedules, workers};
+use crate::search::{ROWS, Search};
+use crate::{capacity, change, glance, inspect, operate, queues, rates, schedules, workers};
 
 /// Jobs that are changed in one transaction, so that nobody waits long behind it.
 const AT_ONCE: usize = 500;
@@ -37,7 +37,7 @@ impl Inspect for PostgresStore {
         after: Option<i64>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Page, StoreError>> {
-        self.shared.call("list", Search { filter, order, after, limit }, inspect::list)
+        self.shared.call("list", Search { filter, order, after, limit, look: ROWS }, inspect::list)
     }
 
     fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
@@ -46,7 +46,8 @@ impl Inspect for PostgresStore {
         }
         Box::pin(async move {
             let mut counts = Counts::default();
-            let mut search = Search { filter, order: Order::OldestFirst, after: None, limit: usize::MAX - 1 };
+            let mut search =
+                Search { filter, order: Order::OldestFirst, after: None, limit: usize::MAX - 1, look: ROWS };
             loop {
                 let (page, next) = self.shared.call("counts", search.clone(), inspect::count_page).await?;
                 page.0.into_iter().for_each(|(state, jobs)| *counts.0.entry(state).or_default() += jobs);
@@ -54,6 +55,11 @@ impl Inspect for PostgresStore {
                 search.after = Some(next);
             }
         })
+    }
+
+    fn tally(&self, filter: JobFilter, after: Option<i64>, rows: usize) -> BoxFuture<'_, Result<Tally, StoreError>> {
+        let (limit, look) = (usize::MAX - 1, rows.max(1));
+        self.shared.call("tally", Search { filter, order: Order::OldestFirst, after, limit, look }, glance::tally)
     }
 
     fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -87,7 +93,7 @@ impl Inspect for PostgresStore {
     fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
             let Some(filter) = change.narrowed(filter) else { return Ok(0) };
-            let mut search = Search { filter, order: Order::OldestFirst, after: None, limit: AT_ONCE };
+            let mut search = Search { filter, order: Order::OldestFirst, after: None, limit: AT_ONCE, look: ROWS };
             let mut left = limit;
             while left > 0 {
                 search.limit = left.min(AT_ONCE);
@@ -165,6 +171,10 @@ impl Inspect for PostgresStore {
 
     fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, StoreError>> {
         self.shared.call("queues", (), queues::queues)
+    }
+
+    fn queues_up_to(&self, entries: usize) -> BoxFuture<'_, Result<Queues, StoreError>> {
+        self.shared.call("queues_up_to", entries, glance::queues_up_to)
     }
 
     fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, StoreError>> {

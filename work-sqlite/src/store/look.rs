@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use work_core::limit::Rate;
 use work_core::store::{
-    BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, StoredJob, WorkerInfo,
-    check_capacity, check_limit, check_new_args, check_queue, check_rate,
+    BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, Queues, StoredJob, Tally,
+    WorkerInfo, check_capacity, check_limit, check_new_args, check_queue, check_rate,
 };
 use work_core::{JobId, Queue, StoreError};
 
 use super::{SqliteStore, call};
-use crate::search::Search;
-use crate::{capacity, change, inspect, operate, queues, rates, schedules, workers};
+use crate::search::{ROWS, Search};
+use crate::{capacity, change, glance, inspect, operate, queues, rates, schedules, workers};
 
 impl Inspect for SqliteStore {
     fn get(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredJob>, StoreError>> {
@@ -24,7 +24,7 @@ impl Inspect for SqliteStore {
         after: Option<i64>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Page, StoreError>> {
-        call(&self.lister, 1, Search { filter, order, after, limit }, inspect::list)
+        call(&self.lister, 1, Search { filter, order, after, limit, look: ROWS }, inspect::list)
     }
 
     fn counts(&self, filter: JobFilter) -> BoxFuture<'_, Result<Counts, StoreError>> {
@@ -33,7 +33,7 @@ impl Inspect for SqliteStore {
         }
         Box::pin(async move {
             let mut counts = Counts::default();
-            let mut search = Search { filter, order: Order::OldestFirst, after: None, limit: usize::MAX };
+            let mut search = Search { filter, order: Order::OldestFirst, after: None, limit: usize::MAX, look: ROWS };
             loop {
                 let (states, next) = call(&self.lister, 1, search.clone(), inspect::count_page).await?;
                 states.into_iter().for_each(|state| *counts.0.entry(state).or_default() += 1);
@@ -41,6 +41,11 @@ impl Inspect for SqliteStore {
                 search.after = Some(next);
             }
         })
+    }
+
+    fn tally(&self, filter: JobFilter, after: Option<i64>, rows: usize) -> BoxFuture<'_, Result<Tally, StoreError>> {
+        let search = Search { filter, order: Order::OldestFirst, after, limit: usize::MAX, look: rows.max(1) };
+        call(&self.lister, 1, search, glance::tally)
     }
 
     fn retry(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -109,6 +114,10 @@ impl Inspect for SqliteStore {
         call(&self.lister, 1, (), queues::queues)
     }
 
+    fn queues_up_to(&self, entries: usize) -> BoxFuture<'_, Result<Queues, StoreError>> {
+        call(&self.lister, 1, entries, glance::queues_up_to)
+    }
+
     fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, StoreError>> {
         call(&self.reader, 1, (), workers::workers)
     }
@@ -130,7 +139,7 @@ impl Inspect for SqliteStore {
         const AT_ONCE: usize = 500;
         Box::pin(async move {
             let Some(filter) = change.narrowed(filter) else { return Ok(0) };
-            let mut search = Search { filter, order: Order::OldestFirst, after: None, limit: AT_ONCE };
+            let mut search = Search { filter, order: Order::OldestFirst, after: None, limit: AT_ONCE, look: ROWS };
             let mut left = limit;
             while left > 0 {
                 search.limit = left.min(AT_ONCE);

@@ -3,7 +3,7 @@ mod look;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -56,11 +56,14 @@ pub(crate) struct Shared {
     pub(crate) rooms: Rooms,
     /// The last row that was looked at for being old.
     swept: AtomicI64,
+    /// Rows and entries of indexes that were read for people.
+    read: AtomicU64,
 }
 
 impl Shared {
     fn new(clock: Clock, max_args: usize) -> Self {
-        Self { clock, max_args, arrivals: Arrivals::new(), rooms: Rooms::default(), swept: AtomicI64::new(i64::MIN) }
+        let (arrivals, rooms, swept) = (Arrivals::new(), Rooms::default(), AtomicI64::new(i64::MIN));
+        Self { clock, max_args, arrivals, rooms, swept, read: AtomicU64::new(0) }
     }
 
     /// For the transactions of others: whoever waits for jobs looks at the file.
@@ -71,6 +74,10 @@ impl Shared {
     /// Milliseconds since 1970.
     pub(crate) fn now(&self) -> i64 {
         self.clock.now().timestamp_millis()
+    }
+
+    pub(crate) fn has_read(&self, rows: usize) {
+        self.read.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn made_available(&self) {
@@ -101,6 +108,13 @@ impl SqliteStore {
     #[must_use]
     pub fn path(&self) -> &std::path::Path {
         &self.path
+    }
+
+    /// How many rows and entries of indexes this store has read for people: for lists, counts, queues, workers and single
+    /// jobs. What workers read is not counted.
+    #[must_use]
+    pub fn rows_read(&self) -> u64 {
+        self.shared.read.load(Ordering::Relaxed)
     }
 
     #[cfg(test)]

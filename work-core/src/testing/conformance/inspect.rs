@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::JobState;
-use crate::store::{CancelOutcome, DeleteOutcome, ErrorRecord, JobFilter, MAX_ERROR_TEXT, Order};
+use crate::store::{CancelOutcome, DeleteOutcome, ErrorRecord, JobFilter, MAX_ERROR_TEXT, Order, Tally};
 
 /// By queue, kind and state, in pages of any size.
 pub async fn counts_lists_and_pages_agree(make: &impl MakeStore) {
@@ -30,6 +30,42 @@ pub async fn counts_lists_and_pages_agree(make: &impl MakeStore) {
     }
     assert_eq!(seen, (0..7).map(|n| n.to_string().into_bytes()).collect::<Vec<_>>());
     assert!(store.get(JobId::new()).await.expect("get").is_none());
+}
+
+/// Each job once, in whatever state it is, and those of a filter alone.
+pub async fn the_parts_of_a_count_add_up(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    insert(&*store, (0..30).map(job)).await;
+    insert(&*store, (0..12).map(|n| Job::new("other", n).queue("mail").tag("eu"))).await;
+    let leases = lease(&*store, 12).await;
+    for lease in &leases[..8] {
+        settle(&*store, complete(lease)).await;
+    }
+    settle(&*store, end(&leases[8], Status::INTERNAL_ERROR, Settlement::Discard)).await;
+    for (filter, default, mail) in [
+        (JobFilter::all(), [18, 3, 8, 1, 0], [12, 0, 0, 0, 0]),
+        (JobFilter::all().kind("other"), [0; 5], [12, 0, 0, 0, 0]),
+        (JobFilter::all().tag("eu").state(JobState::Available), [0; 5], [12, 0, 0, 0, 0]),
+        (JobFilter::all().state(JobState::Discarded).state(JobState::Running), [0, 3, 0, 1, 0], [0; 5]),
+        (JobFilter::all().args("", 0), [0, 0, 1, 0, 0], [1, 0, 0, 0, 0]),
+    ] {
+        for rows in [1, 7, 1_000] {
+            let (mut all, mut parts) = (Tally::default(), 0);
+            loop {
+                let part = store.tally(filter.clone(), all.next, rows).await.expect("tally");
+                assert!(part.total() <= rows as u64, "{filter:?}: {part:?}");
+                parts += 1;
+                if all.add(part).is_none() {
+                    break;
+                }
+                assert!(parts < 100, "{filter:?}: {all:?}");
+            }
+            let of = |queue: &str| {
+                JobState::ALL.map(|state| all.queues.get(&Queue::from(queue.to_owned())).map_or(0, |of| of.of(state)))
+            };
+            assert_eq!((of("default"), of("mail")), (default, mail), "{filter:?}, {rows} rows at a time");
+        }
+    }
 }
 
 /// With its text, shortened if it is endless.

@@ -110,6 +110,7 @@ macro_rules! conformance {
             ]
             inspect: [
                 counts_lists_and_pages_agree,
+                the_parts_of_a_count_add_up,
                 a_failed_attempt_leaves_a_record,
                 a_dead_letter_can_be_retried,
                 a_dead_letter_whose_unique_key_is_taken_is_not_retried,
@@ -123,6 +124,7 @@ macro_rules! conformance {
             operate: [
                 a_paused_queue_is_not_leased_from_until_it_is_resumed,
                 queues_tell_their_depth_and_their_oldest_job,
+                queues_are_counted_only_as_far_as_asked,
                 workers_are_known_as_long_as_they_beat,
                 a_running_job_that_is_to_stop_is_named,
                 a_job_that_is_to_stop_is_asked_again_when_it_runs_again,

@@ -51,6 +51,36 @@ pub async fn queues_tell_their_depth_and_their_oldest_job(make: &impl MakeStore)
     assert_eq!((queues[0].paused_at, &queues[1]), (None, &QueueInfo::new("drained".into())));
 }
 
+/// And what was not counted says so; where that is enough, all is as without a bound.
+pub async fn queues_are_counted_only_as_far_as_asked(make: &impl MakeStore) {
+    let (store, clock) = store(make).await;
+    insert(&*store, (0..60).map(job)).await;
+    insert(&*store, (0..3).map(|n| job(n).queue("mail"))).await;
+    for lease in lease(&*store, 40).await.iter().take(30) {
+        settle(&*store, end(lease, Status::BAD_REQUEST, Settlement::Discard)).await;
+    }
+    store.pause("empty".into()).await.expect("pause");
+    clock.advance(seconds(60));
+    let all = store.queues().await.expect("queues");
+    let enough = store.queues_up_to(10_000).await.expect("queues");
+    assert_eq!((&enough.queues, enough.complete), (&all, true));
+    assert_eq!(all.iter().filter(|info| !info.at_least.is_empty()).count(), 0);
+    for entries in [1, 4, 16, 32, 64, 100] {
+        let some = store.queues_up_to(entries).await.expect("queues");
+        for info in &some.queues {
+            let whole = all.iter().find(|one| one.queue == info.queue).expect("a queue");
+            for state in JobState::ALL {
+                let (found, there) = (info.counts.of(state), whole.counts.of(state));
+                let least = info.at_least.contains(&state);
+                assert!(if least { found <= there } else { found == there || !some.complete }, "{entries}: {info:?}");
+            }
+            assert_eq!(info.paused_at, whole.paused_at);
+            assert!(info.oldest_ready_for == whole.oldest_ready_for || !some.complete, "{entries}: {info:?}");
+        }
+        assert!(some.queues.len() == all.len() || !some.complete, "{entries}: {some:?}");
+    }
+}
+
 /// With what they say last, and the store's own times.
 pub async fn workers_are_known_as_long_as_they_beat(make: &impl MakeStore) {
     let (store, clock) = store(make).await;
