@@ -180,7 +180,7 @@ impl Rows {
     /// What a page reads as a rule, and at most, and whatever is counted beside it until the next look: by then the numbers
     /// that pages share are read again. A server adds up what a connection did when that asks for something a second later.
     async fn of(&self, address: &str, path: &str) -> Result<(u64, u64), BoxError> {
-        const TIMES: usize = 3;
+        const TIMES: usize = 2;
         let wait = || tokio::time::sleep(Duration::from_millis(2_100));
         get(address, path).await?;
         wait().await;

@@ -1,14 +1,14 @@
 //! What people do, once for pages and API: each is done, logged, and answered in the same way.
 
 use bytes::Bytes;
-use work_core::store::{CancelOutcome, Change, DeleteOutcome, StoredJob, Tally};
+use work_core::store::{self, Acted, CancelOutcome, Change, DeleteOutcome, JobVersion, StoredJob, Tally};
 use work_core::{JobId, Queue};
 
 use crate::call::Call;
 use crate::failure::{Failure, shown};
 use crate::filter::Filters;
 use crate::snapshot::{forget, snapshot};
-use crate::version::{check_form, check_header};
+use crate::version::{changed, check_form, check_header};
 use crate::workflows::{self, RunName, RunPhase, RunView};
 
 /// What is done with one job.
@@ -41,12 +41,23 @@ pub(crate) async fn found(call: &Call, id: JobId) -> Result<StoredJob, Failure> 
 pub(crate) async fn act(call: &Call, act: Act, id: JobId) -> Result<(), Failure> {
     let store = &call.app.store;
     let job = found(call, id).await?;
-    check_header(call, &job)?;
-    let done = match act {
-        Act::Retry => store.retry(id).await?,
-        Act::Run => store.run_now(id).await?,
-        Act::Cancel => store.cancel(vec![id]).await?.first().is_some_and(|outcome| CancelOutcome::is_change(*outcome)),
-        Act::Delete => store.delete(vec![id]).await?.first() == Some(&DeleteOutcome::Deleted),
+    let done = if check_header(call, &job)? {
+        let act = match act {
+            Act::Retry => store::Act::Retry,
+            Act::Run => store::Act::RunNow,
+            Act::Cancel => store::Act::Cancel,
+            Act::Delete => store::Act::Delete,
+        };
+        acted(call, &job, store.act_if(id, JobVersion::of(&job), act).await?).await?
+    } else {
+        match act {
+            Act::Retry => store.retry(id).await?,
+            Act::Run => store.run_now(id).await?,
+            Act::Cancel => {
+                store.cancel(vec![id]).await?.first().is_some_and(|outcome| CancelOutcome::is_change(*outcome))
+            }
+            Act::Delete => store.delete(vec![id]).await?.first() == Some(&DeleteOutcome::Deleted),
+        }
     };
     finish(call, act.name(), &id.to_string(), done).await;
     if done {
@@ -54,33 +65,69 @@ pub(crate) async fn act(call: &Call, act: Act, id: JobId) -> Result<(), Failure>
     }
     let state = job.state;
     Err(Failure::conflict(match act {
-        Act::Retry => format!(
-            "The job is {state}. Only dead letters and cancelled jobs are retried, and only while no other job has their unique key."
-        ),
+        Act::Retry => no_retry(&job),
         Act::Run => format!("The job is {state}. Only a job that waits can be made due now."),
         Act::Cancel => format!("The job is {state}. Only jobs that wait or run are cancelled."),
         Act::Delete => format!("The job is {state}. One that runs has to be cancelled first."),
     }))
 }
 
+/// Whether it was done to the job that was seen.
+async fn acted(call: &Call, seen: &StoredJob, acted: Acted) -> Result<bool, Failure> {
+    match acted {
+        Acted::Done => Ok(true),
+        Acted::Changed => Err(changed(call.app.store.get(seen.job.parts.id).await?.as_ref().unwrap_or(seen))),
+        Acted::NotFound => Err(Failure::not_found(format!("The job {} has just been deleted.", seen.job.parts.id))),
+        _ => Ok(false),
+    }
+}
+
 /// Gives a job other arguments, if it is still what it was when somebody looked.
 pub(crate) async fn edit(call: &Call, id: JobId, args: Bytes, seen: Option<&str>) -> Result<(), Failure> {
-    if let Err(error) = serde_json::from_slice::<serde_json::Value>(&args) {
-        return Err(Failure::bad("invalid-args", format!("The arguments are no JSON: {error}.")));
-    }
-    let job = found(call, id).await?;
-    check_header(call, &job)?;
-    check_form(seen, &job)?;
-    let done = match call.app.store.edit(id, args).await {
-        Ok(done) => done,
-        Err(error) if error.fault().is_none() && !error.is_unknown() && !error.is_closed() => {
-            return Err(Failure::bad("invalid-args", error.to_string()));
-        }
-        Err(error) => return Err(error.into()),
+    let job = to_edit(call, id, &args).await?;
+    let guarded = check_header(call, &job)? | check_form(seen, &job)?;
+    let done = if guarded {
+        let answer = call.app.store.act_if(id, JobVersion::of(&job), store::Act::Edit(args)).await;
+        acted(call, &job, answer.map_err(edit_failed)?).await?
+    } else {
+        call.app.store.edit(id, args).await.map_err(edit_failed)?
     };
     finish(call, "edit", &id.to_string(), done).await;
     let refused = || format!("The job is {}. The arguments of one that runs cannot be changed.", job.state);
     if done { Ok(()) } else { Err(Failure::conflict(refused())) }
+}
+
+/// Retries a job with other arguments, as one change.
+pub(crate) async fn edit_and_retry(call: &Call, id: JobId, args: Bytes, seen: Option<&str>) -> Result<(), Failure> {
+    let job = to_edit(call, id, &args).await?;
+    check_header(call, &job)?;
+    check_form(seen, &job)?;
+    let answer = call.app.store.act_if(id, JobVersion::of(&job), store::Act::EditAndRetry(args)).await;
+    let done = acted(call, &job, answer.map_err(edit_failed)?).await?;
+    finish(call, "edit", &id.to_string(), done).await;
+    finish(call, Act::Retry.name(), &id.to_string(), done).await;
+    if done { Ok(()) } else { Err(Failure::conflict(format!("{} It has its old arguments.", no_retry(&job)))) }
+}
+
+async fn to_edit(call: &Call, id: JobId, args: &Bytes) -> Result<StoredJob, Failure> {
+    match serde_json::from_slice::<serde_json::Value>(args) {
+        Ok(_) => found(call, id).await,
+        Err(error) => Err(Failure::bad("invalid-args", format!("The arguments are no JSON: {error}."))),
+    }
+}
+
+fn edit_failed(error: work_core::StoreError) -> Failure {
+    if error.fault().is_none() && !error.is_unknown() && !error.is_closed() {
+        return Failure::bad("invalid-args", error.to_string());
+    }
+    error.into()
+}
+
+fn no_retry(job: &StoredJob) -> String {
+    let state = job.state;
+    format!(
+        "The job is {state}. Only dead letters and cancelled jobs are retried, and only while no other job has their unique key."
+    )
 }
 
 /// Pauses a queue, or lets it go on.

@@ -21,23 +21,26 @@ pub(crate) fn version_of(job: &StoredJob) -> String {
     hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Refuses what was asked for a job that was another one then: by the header `If-Match`.
-pub(crate) fn check_header(call: &Call, job: &StoredJob) -> Result<(), Failure> {
-    let Some(wanted) = call.header("if-match") else { return Ok(()) };
+/// Refuses what was asked for a job that was another one then: by the header `If-Match`. Answers whether it has to be this one.
+pub(crate) fn check_header(call: &Call, job: &StoredJob) -> Result<bool, Failure> {
+    let Some(wanted) = call.header("if-match") else { return Ok(false) };
     let now = version_of(job);
-    let fits = wanted.split(',').map(str::trim).any(|one| one == "*" || one.trim_matches('"') == now);
-    if fits { Ok(()) } else { Err(changed(job)) }
+    let mut versions = wanted.split(',').map(str::trim);
+    if versions.clone().any(|one| one == "*") {
+        return Ok(false);
+    }
+    if versions.any(|one| one.trim_matches('"') == now) { Ok(true) } else { Err(changed(job)) }
 }
 
 /// The same by the version that a form was made for, if it says so.
-pub(crate) fn check_form(seen: Option<&str>, job: &StoredJob) -> Result<(), Failure> {
+pub(crate) fn check_form(seen: Option<&str>, job: &StoredJob) -> Result<bool, Failure> {
     match seen {
         Some(seen) if seen != version_of(job) => Err(changed(job)),
-        _ => Ok(()),
+        _ => Ok(seen.is_some()),
     }
 }
 
-fn changed(job: &StoredJob) -> Failure {
+pub(crate) fn changed(job: &StoredJob) -> Failure {
     let detail = format!(
         "The job has changed since you looked: it is {} now, after {} attempts. Nothing was done; load it again.",
         job.state, job.attempt

@@ -81,7 +81,7 @@ fn names_sql(jobs: &str) -> String {
 
 /// What waits in these queues, and when the first of them was due: one place in the index for each priority.
 const READY: &str = "SELECT q.queue, 'available',
-        (SELECT count(*) FROM (SELECT FROM work.jobs j WHERE j.state = 'available' AND j.queue = q.queue LIMIT $2) AS some),
+        (SELECT count(*) FROM (SELECT FROM work.jobs j WHERE j.state = 'available' AND j.queue = q.queue LIMIT $2) AS part),
         (SELECT min(first.at) FROM generate_series(0, 9) AS p (n) CROSS JOIN LATERAL (
             SELECT j.scheduled_at AS at FROM work.jobs j
             WHERE j.state = 'available' AND j.queue = q.queue AND j.priority = p.n::smallint
@@ -90,13 +90,13 @@ const READY: &str = "SELECT q.queue, 'available',
 
 const ENDED: &str = "SELECT q.queue, s.state,
         (SELECT count(*) FROM (SELECT FROM work.history h WHERE h.state = s.state AND h.queue = q.queue
-            AND h.state IN ('discarded', 'cancelled') LIMIT $2) AS some),
+            AND h.state IN ('discarded', 'cancelled') LIMIT $2) AS part),
         NULL::timestamptz
     FROM unnest($1::text[]) AS q (queue) CROSS JOIN (VALUES ('discarded'), ('cancelled')) AS s (state)";
 
 /// They are in the order in which their leases end: if there are more, each queue may have more.
 const RUNNING: &str = "SELECT queue, 'running', count(*), NULL::timestamptz
-    FROM (SELECT queue FROM work.jobs WHERE state = 'running' LIMIT $1) AS some GROUP BY queue";
+    FROM (SELECT queue FROM work.jobs WHERE state = 'running' LIMIT $1) AS part GROUP BY queue";
 
 /// The queues, with counts that stop.
 pub(crate) fn queues_up_to<'c>(session: &'c Session, entries: &'c usize) -> BoxFuture<'c, Result<Queues, Error>> {

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use tokio_postgres::Error;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
-use work_core::store::{BoxFuture, CancelOutcome, Change, DeleteOutcome};
+use work_core::store::{Act, Acted, BoxFuture, CancelOutcome, Change, DeleteOutcome, JobVersion};
 use work_core::{JobId, MAX_ATTEMPTS};
 
 use crate::call::{Param, Session};
-use crate::change::cancel;
+use crate::change::{cancel, retry as retry_one};
+use crate::inspect::get;
 
 /// Answers the queue of the job, if it waits.
 pub(crate) fn run_now<'c>(session: &'c Session, id: &'c JobId) -> BoxFuture<'c, Result<Option<String>, Error>> {
@@ -27,6 +28,58 @@ pub(crate) fn edit<'c>(session: &'c Session, (id, args): &'c (JobId, Bytes)) -> 
         let params: [Param<'_>; 2] = [(id.as_uuid(), Type::UUID), (&&**args, Type::BYTEA)];
         session.query(&session.shared.sql.edit, &params).await?[0].try_get(0)
     })
+}
+
+/// Nobody changes the job meanwhile. Answers its queue too, if it is available again.
+pub(crate) fn act_if<'c>(
+    session: &'c Session,
+    (id, seen, act): &'c (JobId, JobVersion, Act),
+) -> BoxFuture<'c, Result<(Acted, Option<String>), Error>> {
+    Box::pin(session.transaction(async move {
+        lock(session, *id).await?;
+        match get(session, id).await? {
+            None => return Ok((Acted::NotFound, None)),
+            Some(stored) if JobVersion::of(&stored) != *seen => return Ok((Acted::Changed, None)),
+            Some(_) => {}
+        }
+        let (done, queue) = act_on(session, *id, act).await?;
+        Ok((if done { Acted::Done } else { Acted::Refused }, queue))
+    }))
+}
+
+/// A job that moves between the two tables while we look is found by the next look.
+async fn lock(session: &Session, id: JobId) -> Result<(), Error> {
+    for _ in 0..3 {
+        for table in ["jobs", "history"] {
+            let sql = format!("SELECT FROM work.{table} WHERE id = $1 FOR UPDATE");
+            let sql = session.shared.sql.schema.in_sql(&sql);
+            if !session.query(&sql, &[(id.as_uuid(), Type::UUID)]).await?.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn act_on(session: &Session, id: JobId, act: &Act) -> Result<(bool, Option<String>), Error> {
+    let queue = match act {
+        Act::Retry | Act::EditAndRetry(_) => retry_one(session, &id).await?,
+        Act::RunNow => run_now(session, &id).await?,
+        Act::Cancel => {
+            let answers = cancel(session, &vec![id]).await?;
+            return Ok((answers.into_iter().any(|answer| CancelOutcome::is_change(answer)), None));
+        }
+        Act::Delete => {
+            return Ok((delete(session, &vec![id]).await?.contains(&DeleteOutcome::Deleted), None));
+        }
+        Act::Edit(args) => return Ok((edit(session, &(id, args.clone())).await?, None)),
+        // What this version does not know.
+        _ => return Ok((false, None)),
+    };
+    if let (Some(_), Act::EditAndRetry(args)) = (&queue, act) {
+        edit(session, &(id, args.clone())).await?;
+    }
+    Ok((queue.is_some(), queue))
 }
 
 #[expect(clippy::ptr_arg, reason = "what a call is given is a value of its own")]

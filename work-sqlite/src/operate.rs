@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use work_core::JobId;
-use work_core::store::{CancelOutcome, Change, DeleteOutcome};
+use work_core::store::{Act, Acted, CancelOutcome, Change, DeleteOutcome, JobVersion};
 
 use crate::after::{go_on, text};
 use crate::change::{cancel_one, retry};
 use crate::insert::text_or_bytes;
-use crate::row;
 use crate::store::Shared;
+use crate::{inspect, row};
 
 /// One that waits for another job goes on doing so, and is due then.
 const RUN_NOW: &str = "UPDATE jobs SET due_at = min(due_at, ?2),
@@ -30,6 +30,30 @@ pub(crate) fn run_now(connection: &Connection, shared: &Shared, id: &JobId) -> r
 pub(crate) fn edit(connection: &Connection, _: &Shared, (id, args): &(JobId, Bytes)) -> rusqlite::Result<bool> {
     let id = id.as_uuid().as_bytes().as_slice();
     Ok(connection.prepare_cached(EDIT)?.execute(params![id, text_or_bytes(args)])? == 1)
+}
+
+/// Nobody else writes until this transaction has ended.
+pub(crate) fn act_if(
+    connection: &Connection,
+    shared: &Shared,
+    (id, seen, act): &(JobId, JobVersion, Act),
+) -> rusqlite::Result<Acted> {
+    match inspect::get(connection, shared, id)? {
+        None => return Ok(Acted::NotFound),
+        Some(stored) if JobVersion::of(&stored) != *seen => return Ok(Acted::Changed),
+        Some(_) => {}
+    }
+    let done = match act {
+        Act::Retry => retry(connection, shared, id)?,
+        Act::RunNow => run_now(connection, shared, id)?,
+        Act::Cancel => CancelOutcome::is_change(cancel_one(connection, shared, *id)?),
+        Act::Delete => delete_one(connection, shared, *id)? == DeleteOutcome::Deleted,
+        Act::Edit(args) => edit(connection, shared, &(*id, args.clone()))?,
+        Act::EditAndRetry(args) => retry(connection, shared, id)? && edit(connection, shared, &(*id, args.clone()))?,
+        // What this version does not know.
+        _ => false,
+    };
+    Ok(if done { Acted::Done } else { Acted::Refused })
 }
 
 pub(crate) fn delete(connection: &Connection, shared: &Shared, ids: &[JobId]) -> rusqlite::Result<Vec<DeleteOutcome>> {

@@ -10,9 +10,9 @@ use std::time::Duration;
 pub use keys::{InvalidKey, Keys};
 
 use crate::store::{
-    BoxFuture, Bytes, Change, Counts, ErrorRecord, Fired, Firing, HandedOver, Inserted, Inspect, JobFilter, Lease,
-    LeaseKey, Leased, NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob, StoredSchedule, Tally, Told,
-    Want, on_error_job,
+    Act, Acted, BoxFuture, Bytes, Change, Counts, ErrorRecord, Fired, Firing, HandedOver, Inserted, Inspect, JobFilter,
+    JobVersion, Lease, LeaseKey, Leased, NewJob, Order, Page, Settle, Settled, Settlement, Store, StoredJob,
+    StoredSchedule, Tally, Told, Want, on_error_job,
 };
 use crate::{JobId, Queue, Status, StoreError};
 use envelope::CannotOpen;
@@ -239,6 +239,28 @@ impl<S: Inspect> Inspect for EncryptedStore<S> {
 
     fn change_all(&self, change: Change, filter: JobFilter, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.searchable(&filter).map_or_else(refused, |()| self.store.change_all(change, filter, limit))
+    }
+
+    fn act_if(&self, id: JobId, seen: JobVersion, act: Act) -> BoxFuture<'_, Result<Acted, StoreError>> {
+        Box::pin(async move {
+            // The same args are other bytes each time they are sealed: what was seen is compared open, and what is sealed now
+            // by the store.
+            let Some(stored) = self.store.get(id).await? else { return Ok(Acted::NotFound) };
+            let (sealed, parts) = (JobVersion::of(&stored), stored.job.parts.clone());
+            if JobVersion::of(&self.keys.open_stored(stored)) != seen {
+                return Ok(Acted::Changed);
+            }
+            let seal = |args: Bytes| {
+                crate::store::check_new_args(&args, crate::DEFAULT_MAX_ARGS)?;
+                self.keys.seal_edited(&parts, &args)
+            };
+            let act = match act {
+                Act::Edit(args) => Act::Edit(seal(args)?),
+                Act::EditAndRetry(args) => Act::EditAndRetry(seal(args)?),
+                other => other,
+            };
+            self.store.act_if(id, sealed, act).await
+        })
     }
 
     fn edit(&self, id: JobId, args: Bytes) -> BoxFuture<'_, Result<bool, StoreError>> {

@@ -1,7 +1,8 @@
 use bytes::Bytes;
 
 use super::{
-    BoxFuture, CancelOutcome, Counts, JobFilter, Order, Page, QueueInfo, Queues, Store, StoredJob, Tally, WorkerInfo,
+    Act, Acted, BoxFuture, CancelOutcome, Counts, JobFilter, JobVersion, Order, Page, QueueInfo, Queues, Store,
+    StoredJob, Tally, WorkerInfo,
 };
 use crate::limit::Rate;
 use crate::{JobId, Queue, StoreError};
@@ -73,6 +74,14 @@ pub trait Inspect: Store {
     ///
     /// [`StoreError`] if the arguments are no JSON or too large, or if the store cannot be written.
     fn edit(&self, id: JobId, args: Bytes) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Acts on a job that is still what it was when it was seen: compared and done in one transaction, so that of two who
+    /// saw the same only one acts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if new arguments are no JSON or too large, or if the store cannot be written.
+    fn act_if(&self, id: JobId, seen: JobVersion, act: Act) -> BoxFuture<'_, Result<Acted, StoreError>>;
 
     /// Forgets jobs that do not run, with all that is known of them.
     ///

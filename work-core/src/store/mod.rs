@@ -3,6 +3,7 @@
 //! [`Store`] is all that a runner needs, [`Inspect`] is what people look through. Every method takes a batch; every
 //! change of a running job carries the fence token of its lease, and a store refuses one that is no longer current.
 
+mod act;
 mod check;
 mod complete;
 mod filter;
@@ -20,6 +21,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+pub use act::{Act, Acted, JobVersion};
 #[doc(no_inline)]
 pub use bytes::Bytes;
 pub use check::{MAX_CAPACITY, check_capacity, check_limit, check_new_args, check_queue, check_rate};

@@ -43,6 +43,7 @@ macro_rules! forward_inspect {
             retry(id: $crate::JobId) -> bool;
             run_now(id: $crate::JobId) -> bool;
             edit(id: $crate::JobId, args: $crate::store::Bytes) -> bool;
+            act_if(id: $crate::JobId, seen: $crate::store::JobVersion, act: $crate::store::Act) -> $crate::store::Acted;
             delete(ids: Vec<$crate::JobId>) -> Vec<$crate::store::DeleteOutcome>;
             change_all(change: $crate::store::Change, filter: $crate::store::JobFilter, limit: usize) -> u64;
             pause(queue: $crate::Queue) -> bool;

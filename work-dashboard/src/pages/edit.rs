@@ -5,7 +5,7 @@ use maud::html;
 use work_core::JobState;
 
 use super::{Answer, Frame, done, json, page};
-use crate::actions::{self, Act};
+use crate::actions;
 use crate::call::{Call, value};
 use crate::failure::Failure;
 use crate::version::version_of;
@@ -47,10 +47,12 @@ pub(crate) async fn act(call: Call) -> Answer {
     let id = call.job_id()?;
     let form = call.form();
     let args = value(&form, "args").ok_or_else(|| Failure::bad("invalid-args", "The form has no arguments."))?;
-    actions::edit(&call, id, Bytes::from(args.trim().to_owned()), value(&form, "seen")).await?;
+    let (args, seen) = (Bytes::from(args.trim().to_owned()), value(&form, "seen"));
     let retry = value(&form, "then") == Some("retry");
     if retry {
-        actions::act(&call, Act::Retry, id).await?;
+        actions::edit_and_retry(&call, id, args, seen).await?;
+    } else {
+        actions::edit(&call, id, args, seen).await?;
     }
     done(&call, &format!("/jobs/{id}"), if retry { "edit-retry" } else { "edit" })
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use work_core::limit::Rate;
 use work_core::store::{
-    BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, Queues, StoredJob, Tally,
-    WorkerInfo, check_capacity, check_limit, check_new_args, check_queue, check_rate,
+    Act, Acted, BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, JobVersion, Order, Page, QueueInfo,
+    Queues, StoredJob, Tally, WorkerInfo, check_capacity, check_limit, check_new_args, check_queue, check_rate,
 };
 use work_core::{JobId, Queue, StoreError};
 
@@ -81,6 +81,17 @@ impl Inspect for PostgresStore {
             Ok(()) => self.shared.call("edit", (id, args), operate::edit),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
+    }
+
+    fn act_if(&self, id: JobId, seen: JobVersion, act: Act) -> BoxFuture<'_, Result<Acted, StoreError>> {
+        if let Some(Err(error)) = act.args().map(|args| check_new_args(args, self.shared.max_args)) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        Box::pin(async move {
+            let (acted, queue) = self.shared.call("act_if", (id, seen, act), operate::act_if).await?;
+            self.told(queue.as_ref());
+            Ok(acted)
+        })
     }
 
     fn delete(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<DeleteOutcome>, StoreError>> {

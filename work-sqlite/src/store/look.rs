@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use work_core::limit::Rate;
 use work_core::store::{
-    BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, Order, Page, QueueInfo, Queues, StoredJob, Tally,
-    WorkerInfo, check_capacity, check_limit, check_new_args, check_queue, check_rate,
+    Act, Acted, BoxFuture, Change, Counts, DeleteOutcome, Inspect, JobFilter, JobVersion, Order, Page, QueueInfo,
+    Queues, StoredJob, Tally, WorkerInfo, check_capacity, check_limit, check_new_args, check_queue, check_rate,
 };
 use work_core::{JobId, Queue, StoreError};
 
@@ -59,6 +59,13 @@ impl Inspect for SqliteStore {
     fn edit(&self, id: JobId, args: Bytes) -> BoxFuture<'_, Result<bool, StoreError>> {
         match check_new_args(&args, self.shared.max_args) {
             Ok(()) => self.write(1, (id, args), operate::edit),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn act_if(&self, id: JobId, seen: JobVersion, act: Act) -> BoxFuture<'_, Result<Acted, StoreError>> {
+        match act.args().map_or(Ok(()), |args| check_new_args(args, self.shared.max_args)) {
+            Ok(()) => self.write(1, (id, seen, act), operate::act_if),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::table::Table;
-use crate::store::{CancelOutcome, Change, DeleteOutcome, JobFilter, Order, Page, StoredJob};
+use crate::store::{Act, Acted, CancelOutcome, Change, DeleteOutcome, JobFilter, JobVersion, Order, Page, StoredJob};
 use crate::{JobId, JobState};
 
 impl Table {
@@ -48,6 +48,23 @@ impl Table {
         };
         row.stored.job.args = args;
         true
+    }
+
+    pub(super) fn act_if(&mut self, id: JobId, seen: &JobVersion, act: Act, now: DateTime<Utc>) -> Acted {
+        match self.find(id) {
+            None => return Acted::NotFound,
+            Some((_, row)) if JobVersion::of(&row.stored) != *seen => return Acted::Changed,
+            Some(_) => {}
+        }
+        let done = match act {
+            Act::Retry => self.retry(id, now),
+            Act::RunNow => self.run_now(id, now),
+            Act::Cancel => CancelOutcome::is_change(self.cancel(id, now)),
+            Act::Delete => self.delete(id) == DeleteOutcome::Deleted,
+            Act::Edit(args) => self.edit(id, args),
+            Act::EditAndRetry(args) => self.retry(id, now) && self.edit(id, args),
+        };
+        if done { Acted::Done } else { Acted::Refused }
     }
 
     pub(super) fn delete(&mut self, id: JobId) -> DeleteOutcome {

@@ -15,9 +15,9 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use super::{
-    BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Fired, Firing, Inserted, Inspect, JobFilter, LeaseKey,
-    Leased, NewJob, Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store, StoredJob, StoredSchedule,
-    Want, WorkerInfo, check_capacity, check_limit, check_new_args, check_queue, check_rate,
+    Act, Acted, BoxFuture, CancelOutcome, Change, Counts, DeleteOutcome, Fired, Firing, Inserted, Inspect, JobFilter,
+    JobVersion, LeaseKey, Leased, NewJob, Order, Page, QueueInfo, Rescued, Retention, Settle, Settled, Store,
+    StoredJob, StoredSchedule, Want, WorkerInfo, check_capacity, check_limit, check_new_args, check_queue, check_rate,
 };
 use crate::clock::later;
 use crate::limit::Rate;
@@ -252,6 +252,14 @@ impl Inspect for MemoryStore {
             return Box::pin(std::future::ready(Err(error)));
         }
         answer(self.table().edit(id, args))
+    }
+
+    fn act_if(&self, id: JobId, seen: JobVersion, act: Act) -> BoxFuture<'_, Result<Acted, StoreError>> {
+        if let Some(Err(error)) = act.args().map(|args| check_new_args(args, crate::DEFAULT_MAX_ARGS)) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let acted = self.table().act_if(id, &seen, act, self.now());
+        self.changed(acted)
     }
 
     fn delete(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<DeleteOutcome>, StoreError>> {

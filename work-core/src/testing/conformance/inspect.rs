@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::JobState;
-use crate::store::{CancelOutcome, DeleteOutcome, ErrorRecord, JobFilter, MAX_ERROR_TEXT, Order, Tally};
+use crate::store::{
+    Act, Acted, CancelOutcome, DeleteOutcome, ErrorRecord, JobFilter, JobVersion, MAX_ERROR_TEXT, Order, Tally,
+};
 
 /// By queue, kind and state, in pages of any size.
 pub async fn counts_lists_and_pages_agree(make: &impl MakeStore) {
@@ -239,6 +241,62 @@ pub async fn a_job_that_is_due_later_can_be_run_now(make: &impl MakeStore) {
     assert_eq!(numbers(&lease(&*store, 10).await), [1]);
     assert!(!store.run_now(ids[0]).await.expect("run now"), "it runs");
     assert!(!store.run_now(JobId::new()).await.expect("run now"));
+}
+
+/// However many act at once; and what was retried runs with the args of the one.
+pub async fn of_those_who_saw_the_same_only_one_acts(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    for round in 0..10 {
+        let id = insert(&*store, [job(1)]).await[0];
+        settle(&*store, end(&lease_one(&*store).await, Status::BAD_REQUEST, Settlement::Discard)).await;
+        let seen = JobVersion::of(&get(&*store, id).await);
+        let acts = (0..8).map(|n| {
+            let (store, seen, args) = (store.clone(), seen.clone(), format!("{}", 100 + n).into());
+            let act = if (n + round) % 2 == 0 { Act::EditAndRetry(args) } else { Act::Edit(args) };
+            tokio::spawn(async move { (n, store.act_if(id, seen, act).await.expect("act")) })
+        });
+        let mut won = Vec::new();
+        for acting in acts.collect::<Vec<_>>() {
+            match acting.await.expect("no panic") {
+                (n, Acted::Done) => won.push(n),
+                (_, acted) => assert_eq!(acted, Acted::Changed),
+            }
+        }
+        assert_eq!(won.len(), 1, "{won:?}");
+        let args = get(&*store, id).await.job.args;
+        assert_eq!(args, (100 + won[0]).to_string());
+        store.retry(id).await.expect("retry");
+        assert_eq!(lease_one(&*store).await.job.args, args);
+        store.cancel(vec![id]).await.expect("cancel");
+    }
+}
+
+/// Also if the job is not one for that, or is gone.
+pub async fn what_was_seen_is_acted_on_or_nothing_is_done(make: &impl MakeStore) {
+    let (store, _) = store(make).await;
+    let id = insert(&*store, [job(1).scheduled_at(start() + seconds(60)).unique(crate::Unique::new("key"))]).await[0];
+    let seen = async || JobVersion::of(&get(&*store, id).await);
+    let act = async |seen: JobVersion, act| store.act_if(id, seen, act).await.expect("act");
+    let first = seen().await;
+    assert_eq!(act(first.clone(), Act::Retry).await, Acted::Refused, "it waits");
+    assert_eq!(act(first.clone(), Act::RunNow).await, Acted::Done);
+    let lease = lease_one(&*store).await;
+    assert_eq!(act(first.clone(), Act::Delete).await, Acted::Changed, "it runs by now");
+    assert_eq!(act(seen().await, Act::Edit("2".into())).await, Acted::Refused);
+    settle(&*store, end(&lease, Status::BAD_REQUEST, Settlement::Discard)).await;
+    let dead = seen().await;
+    let other = insert(&*store, [job(9).unique(crate::Unique::new("key"))]).await[0];
+    assert_eq!(act(dead.clone(), Act::EditAndRetry("2".into())).await, Acted::Refused, "another holds its key");
+    assert_eq!(seen().await, dead, "and it has its args");
+    store.delete(vec![other]).await.expect("delete");
+    let wrong = store.act_if(id, dead.clone(), Act::Edit("{".into())).await.expect_err("no JSON");
+    assert!(wrong.to_string().contains("new arguments"), "{wrong}");
+    assert_eq!(act(dead.clone(), Act::EditAndRetry("3".into())).await, Acted::Done);
+    assert_eq!(act(dead, Act::EditAndRetry("4".into())).await, Acted::Changed);
+    assert_eq!(act(seen().await, Act::Cancel).await, Acted::Done);
+    let cancelled = seen().await;
+    assert_eq!(act(cancelled.clone(), Act::Delete).await, Acted::Done);
+    assert_eq!(act(cancelled, Act::Delete).await, Acted::NotFound);
 }
 
 /// Unless it runs, or they are no arguments.

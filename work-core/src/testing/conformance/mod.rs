@@ -119,6 +119,8 @@ macro_rules! conformance {
                 a_deleted_job_is_gone,
                 a_job_that_is_due_later_can_be_run_now,
                 the_args_of_a_job_can_be_edited,
+                of_those_who_saw_the_same_only_one_acts,
+                what_was_seen_is_acted_on_or_nothing_is_done,
                 jobs_of_a_filter_are_changed_together,
             ]
             operate: [
