@@ -121,6 +121,40 @@ async fn a_job_that_changed_since_somebody_looked_is_left_as_it_is() {
     assert_eq!(put("*", "{\"n\":9}").await.status, StatusCode::OK);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_editors_who_saw_the_same_one_wins_and_the_others_get_412() {
+    let site = open();
+    for round in 0..20 {
+        let id = site.dead(Job::new("a", json!({})), "e").await;
+        let tag = site.get(&format!("/api/v1/jobs/{id}")).await.header("etag").to_owned();
+        let put = |n: u32| {
+            let request = common::request("PUT", &format!("/api/v1/jobs/{id}/args"));
+            let request = request.header("content-type", "application/json").header("if-match", &tag);
+            site.send(request.body(format!("{{\"args\":{n}}}").into()).unwrap())
+        };
+        let answers = futures_util::future::join_all((0..8).map(put)).await;
+        let won: Vec<_> = (0..8).filter(|n| answers[*n].status == StatusCode::OK).collect();
+        assert_eq!(won.len(), 1, "round {round}: {won:?}");
+        assert_eq!(answers.iter().filter(|answer| answer.status == StatusCode::PRECONDITION_FAILED).count(), 7);
+        let job = site.store.get(id).await.unwrap().unwrap();
+        assert_eq!(job.job.args, won[0].to_string());
+    }
+}
+
+#[tokio::test]
+async fn save_and_retry_is_one_change() {
+    let site = open();
+    let held = || Job::new("a", json!(1)).unique(work_core::Unique::new("k"));
+    let id = site.dead(held(), "e").await;
+    site.store.insert(vec![stored(held()).1]).await.unwrap();
+    let page = site.get(&format!("/jobs/{id}/edit")).await.text;
+    let seen = page.split("name=\"seen\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let answer = site.form(&format!("/jobs/{id}/edit"), &format!("seen={seen}&args=2&then=retry")).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
+    let job = site.store.get(id).await.unwrap().unwrap();
+    assert_eq!((job.state, &job.job.args[..]), (JobState::Discarded, &b"1"[..]), "it has its old arguments");
+}
+
 #[tokio::test]
 async fn many_are_changed_only_after_their_number_was_said() {
     let site = open();
