@@ -163,7 +163,9 @@ async fn few_waiting(session: &Session, search: &Search) -> Result<Option<Vec<i6
     let Some(queues) = names(&filter.queues).filter(|queues| wanted && queues.len() <= MANY_QUEUES) else {
         return Ok(None);
     };
-    let sql = "SELECT seq FROM work.jobs WHERE state = 'available' AND queue = $1 LIMIT $2";
+    // In the order of the index that leads to a queue: any other would be gone through for a queue of few jobs.
+    let sql =
+        "SELECT seq FROM work.jobs WHERE state = 'available' AND queue = $1 ORDER BY priority, scheduled_at LIMIT $2";
     let sql = session.shared.sql.schema.in_sql(sql);
     let mut found = Vec::new();
     for queue in queues {

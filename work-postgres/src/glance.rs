@@ -79,18 +79,21 @@ fn names_sql(jobs: &str) -> String {
     )
 }
 
-/// What waits in these queues, and when the first of them was due: one place in the index for each priority.
+/// What waits in these queues, and when the first of them was due: one place in the index for each priority. The order is
+/// that of the index which leads to a queue: any other would be gone through to its end for a queue of few jobs.
 const READY: &str = "SELECT q.queue, 'available',
-        (SELECT count(*) FROM (SELECT FROM work.jobs j WHERE j.state = 'available' AND j.queue = q.queue LIMIT $2) AS part),
+        (SELECT count(*) FROM (SELECT FROM work.jobs j WHERE j.state = 'available' AND j.queue = q.queue
+            ORDER BY j.priority, j.scheduled_at LIMIT $2) AS part),
         (SELECT min(first.at) FROM generate_series(0, 9) AS p (n) CROSS JOIN LATERAL (
             SELECT j.scheduled_at AS at FROM work.jobs j
             WHERE j.state = 'available' AND j.queue = q.queue AND j.priority = p.n::smallint
             ORDER BY j.scheduled_at LIMIT 1) AS first)
     FROM unnest($1::text[]) AS q (queue)";
 
+/// The same: one queue is a range of them, so that the order asks for the index which begins with it.
 const ENDED: &str = "SELECT q.queue, s.state,
-        (SELECT count(*) FROM (SELECT FROM work.history h WHERE h.state = s.state AND h.queue = q.queue
-            AND h.state IN ('discarded', 'cancelled') LIMIT $2) AS part),
+        (SELECT count(*) FROM (SELECT FROM work.history h WHERE h.state = s.state AND h.queue >= q.queue
+            AND h.queue <= q.queue AND h.state IN ('discarded', 'cancelled') ORDER BY h.queue, h.seq LIMIT $2) AS part),
         NULL::timestamptz
     FROM unnest($1::text[]) AS q (queue) CROSS JOIN (VALUES ('discarded'), ('cancelled')) AS s (state)";
 
