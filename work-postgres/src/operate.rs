@@ -67,7 +67,7 @@ async fn act_on(session: &Session, id: JobId, act: &Act) -> Result<(bool, Option
         Act::RunNow => run_now(session, &id).await?,
         Act::Cancel => {
             let answers = cancel(session, &vec![id]).await?;
-            return Ok((answers.into_iter().any(|answer| CancelOutcome::is_change(answer)), None));
+            return Ok((answers.into_iter().any(CancelOutcome::is_change), None));
         }
         Act::Delete => {
             return Ok((delete(session, &vec![id]).await?.contains(&DeleteOutcome::Deleted), None));

@@ -17,7 +17,7 @@ use crate::row::text;
 use crate::sql::COLUMNS;
 
 /// Rows that are looked at for one page, at most.
-pub(crate) const ROWS: usize = 3_500;
+pub(crate) const ROWS: usize = 3_000;
 
 /// Rows of one request, and if their arguments are looked at, which may be large.
 const CHUNK: usize = 1_000;

@@ -112,9 +112,7 @@ async fn the_rows_that_a_look_reads_are_those_that_it_says() {
     assert!((3..=12).contains(&each), "{each} steps a row: other rows are read too");
     for look in [1, 100, 3_000] {
         let before = store.rows_read();
-        call(store.reader(), 1, tally(look), |c, shared, wanted| crate::glance::tally(c, shared, wanted))
-            .await
-            .unwrap();
+        call(store.reader(), 1, tally(look), crate::glance::tally).await.unwrap();
         assert_eq!(store.rows_read() - before, look as u64);
     }
     for (entries, most) in [(100, 200), (2_000, 2_100), (1_000_000, 500)] {

@@ -18,7 +18,7 @@ pub trait Inspect: Store {
 
     /// Jobs in the order of their arrival, from the start or after a page's [`next`](Page::next), at most `limit`.
     ///
-    /// A page reads at most about 12,000 rows, however many there are and whatever the filter, beside the attempts of its
+    /// A page reads at most about 10,000 rows, however many there are and whatever the filter, beside the attempts of its
     /// jobs; see [`Page`].
     ///
     /// # Errors
