@@ -57,8 +57,8 @@ const REQUESTS: usize = 40;
 /// The most rows that a page may read.
 const MOST_ROWS: u64 = 20_000;
 
-/// Jobs of one drain.
-const DRAINED: u64 = 60_000;
+/// Jobs of one drain: enough for several loads of each page.
+const DRAINED: u64 = 300_000;
 
 /// Dashboards that are open while jobs are drained.
 const OPEN: usize = 10;

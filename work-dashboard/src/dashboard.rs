@@ -9,6 +9,7 @@ use work_core::store::Inspect;
 
 use crate::access::{Access, Hashed, Right};
 use crate::census::Census;
+use crate::groups::LastGroups;
 use crate::routes;
 use crate::snapshot::Cached;
 
@@ -44,6 +45,7 @@ pub(crate) struct App {
     pub(crate) secure: bool,
     pub(crate) cached: Mutex<Option<Cached>>,
     pub(crate) census: Arc<Census>,
+    pub(crate) groups: Mutex<Option<LastGroups>>,
     /// One permit for each page that is kept up to date.
     pub(crate) live: Arc<Semaphore>,
 }
@@ -256,6 +258,7 @@ impl DashboardBuilder {
             secure: self.secure,
             cached: Mutex::new(None),
             census,
+            groups: Mutex::new(None),
             live: Arc::new(Semaphore::new(MAX_LIVE)),
         };
         Ok(Dashboard { app: Arc::new(app) })

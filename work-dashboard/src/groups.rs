@@ -1,14 +1,18 @@
 //! Dead letters that failed for the same reason, together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tokio::time::Instant;
 use work_core::JobState;
 use work_core::store::{JobFilter, Order};
 
 use crate::dashboard::App;
 use crate::failure::Failure;
+use crate::snapshot::FRESH;
 
 /// Dead letters that are looked at: the newest ones.
 const LOOKED_AT: usize = 2000;
@@ -40,9 +44,23 @@ pub(crate) struct Groups {
     pub(crate) complete: bool,
 }
 
-/// The groups, the largest first.
-pub(crate) async fn groups(app: &App) -> Result<Groups, Failure> {
-    groups_of(app, JobFilter::all()).await
+/// What was found last, and how long that took.
+pub(crate) struct LastGroups {
+    at: Instant,
+    took: Duration,
+    groups: Arc<Groups>,
+}
+
+/// The groups, the largest first: for all who look they are made for a twentieth of the time at most.
+pub(crate) async fn groups(app: &App) -> Result<Arc<Groups>, Failure> {
+    let mut last = app.groups.lock().await;
+    if let Some(last) = last.as_ref().filter(|last| last.at.elapsed() < FRESH.max(last.took * 20)) {
+        return Ok(Arc::clone(&last.groups));
+    }
+    let start = Instant::now();
+    let groups = Arc::new(groups_of(app, JobFilter::all()).await?);
+    *last = Some(LastGroups { at: Instant::now(), took: start.elapsed(), groups: Arc::clone(&groups) });
+    Ok(groups)
 }
 
 /// The groups of the dead letters of a filter.

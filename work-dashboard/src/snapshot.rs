@@ -129,6 +129,7 @@ pub(crate) async fn snapshot(app: &App) -> Result<Arc<Snapshot>, Failure> {
 
 /// Lets the next look see what was just done.
 pub(crate) async fn forget(app: &App) {
+    *app.groups.lock().await = None;
     *app.cached.lock().await = None;
 }
 

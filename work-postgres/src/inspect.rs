@@ -10,7 +10,7 @@ use work_core::{JobId, JobState, Status};
 use crate::call::{Param, Session};
 use crate::instant::Instant;
 use crate::row::{self, BadRow, WIDTH};
-use crate::search::{Found, Search, names, search, state_names, states};
+use crate::search::{Found, Search, names, search, search_in, state_names, states};
 
 pub(crate) fn get<'c>(session: &'c Session, id: &'c JobId) -> BoxFuture<'c, Result<Option<StoredJob>, Error>> {
     Box::pin(async move {
@@ -22,8 +22,12 @@ pub(crate) fn get<'c>(session: &'c Session, id: &'c JobId) -> BoxFuture<'c, Resu
 
 pub(crate) fn list<'c>(session: &'c Session, wanted: &'c Search) -> BoxFuture<'c, Result<Page, Error>> {
     Box::pin(async move {
-        let Found { jobs, next } = search(session, wanted).await?;
-        Ok(Page { jobs: with_attempts(session, jobs).await?, next })
+        // Their attempts too by the index: where those are few, a planner would read all that there are.
+        let page = async {
+            let Found { jobs, next } = search_in(session, wanted).await?;
+            Ok(Page { jobs: with_attempts(session, jobs).await?, next })
+        };
+        session.transaction(page).await
     })
 }
 
@@ -122,7 +126,7 @@ async fn with_attempts(session: &Session, mut jobs: Vec<StoredJob>) -> Result<Ve
         return Ok(jobs);
     }
     let mut attempts: HashMap<JobId, Vec<AttemptRecord>> = HashMap::new();
-    for row in session.query(&session.shared.sql.attempts, &[(&ids, Type::UUID_ARRAY)]).await? {
+    for row in session.query_anew(&session.shared.sql.attempts, &[(&ids, Type::UUID_ARRAY)]).await? {
         attempts.entry(row::id(&row, 0)?).or_default().push(AttemptRecord {
             attempt: u32::try_from(row.try_get::<_, i32>(1)?).unwrap_or_default(),
             status: status(row.try_get(2)?).unwrap_or(Status::INTERNAL_ERROR),

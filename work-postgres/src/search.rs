@@ -60,11 +60,13 @@ pub(crate) const BY_INDEX: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE RE
     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
 
 pub(crate) async fn search(session: &Session, search: &Search) -> Result<Found, Error> {
-    let found = async {
-        session.execute(BY_INDEX).await?;
-        look(session, search).await
-    };
-    session.transaction(found).await
+    session.transaction(search_in(session, search)).await
+}
+
+/// In a transaction that has just begun.
+pub(crate) async fn search_in(session: &Session, search: &Search) -> Result<Found, Error> {
+    session.execute(BY_INDEX).await?;
+    look(session, search).await
 }
 
 async fn look(session: &Session, search: &Search) -> Result<Found, Error> {

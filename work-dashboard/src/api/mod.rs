@@ -78,5 +78,5 @@ pub(crate) async fn workers(call: Call) -> Answer {
 }
 
 pub(crate) async fn dead_letters(call: Call) -> Answer {
-    json_of(&groups::groups(&call.app).await?)
+    json_of(&*groups::groups(&call.app).await?)
 }
