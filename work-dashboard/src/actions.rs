@@ -7,7 +7,7 @@ use work_core::{JobId, Queue};
 use crate::call::Call;
 use crate::failure::{Failure, shown};
 use crate::filter::Filters;
-use crate::snapshot::{forget, snapshot};
+use crate::snapshot::forget;
 use crate::version::{changed, check_form, check_header};
 use crate::workflows::{self, RunName, RunPhase, RunView};
 
@@ -133,7 +133,7 @@ fn no_retry(job: &StoredJob) -> String {
 /// Pauses a queue, or lets it go on.
 pub(crate) async fn pause_queue(call: &Call, pause: Pause) -> Result<bool, Failure> {
     let queue = Queue::from(call.param().to_owned());
-    let known = async || Ok::<_, Failure>(snapshot(&call.app).await?.infos().any(|info| info.queue == queue));
+    let known = async || Ok::<_, Failure>(call.app.queues().await?.iter().any(|one| one.info.queue == queue));
     if !known().await? {
         // It may be younger than the last look.
         forget(&call.app).await;
@@ -194,7 +194,9 @@ pub(crate) async fn run_schedule(call: &Call) -> Result<JobId, Failure> {
 pub(crate) async fn found_run(call: &Call) -> Result<RunView, Failure> {
     let missing = || Failure::not_found(format!("There is no run {}.", shown(call.param())));
     let name: RunName = call.param().parse().map_err(|_| missing())?;
-    workflows::run_with(&*call.app.store, &name, snapshot(&call.app).await?.infos()).await?.ok_or_else(missing)
+    let queues = call.app.queues().await?;
+    let run = workflows::run_with(&*call.app.store, &name, queues.iter().map(|queue| &queue.info)).await?;
+    run.ok_or_else(missing)
 }
 
 /// The same, if it has not ended.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use axum::Router;
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
-use work_core::Clock;
 use work_core::store::Inspect;
+use work_core::{Clock, StoreError};
 
 use crate::access::{Access, Hashed, Right};
-use crate::census::Census;
+use crate::census::{Census, QueueNow};
 use crate::groups::LastGroups;
 use crate::routes;
 use crate::snapshot::Cached;
@@ -48,6 +48,13 @@ pub(crate) struct App {
     pub(crate) groups: Mutex<Option<LastGroups>>,
     /// One permit for each page that is kept up to date.
     pub(crate) live: Arc<Semaphore>,
+}
+
+impl App {
+    /// The queues as they are now: who pauses one elsewhere sees it here at once.
+    pub(crate) async fn queues(&self) -> Result<Vec<QueueNow>, StoreError> {
+        self.census.take().await.map(|numbers| numbers.queues)
+    }
 }
 
 /// Changes a JSON value before it is shown.

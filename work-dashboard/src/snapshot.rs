@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio::time::Instant;
 use work_core::JobState;
-use work_core::store::{JobFilter, Order, QueueInfo, StoredJob};
+use work_core::store::{JobFilter, Order, StoredJob};
 
 use crate::census::{Numbers, QueueNow};
 use crate::count::{ByState, Count};
@@ -96,11 +96,6 @@ pub(crate) struct Bar {
 }
 
 impl Snapshot {
-    /// The queues, without what is known of how sure their counts are.
-    pub(crate) fn infos(&self) -> impl Iterator<Item = &QueueInfo> + Clone {
-        self.queues.iter().map(|queue| &queue.info)
-    }
-
     /// What is equal as long as nothing changed that a page shows.
     pub(crate) fn version(&self) -> String {
         let ByState { available, running, completed, discarded, cancelled } = self.counts;

@@ -46,7 +46,7 @@ pub(crate) async fn overview(call: Call) -> Answer {
 }
 
 pub(crate) async fn queues(call: Call) -> Answer {
-    let queues = &snapshot(&call.app).await?.queues;
+    let queues = call.app.queues().await?;
     json_of(&json!({ "queues": queues.iter().map(QueueView::of).collect::<Vec<_>>() }))
 }
 

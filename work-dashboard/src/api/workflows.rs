@@ -5,11 +5,12 @@ use serde_json::json;
 use super::{Answer, json_of};
 use crate::actions::{self, Pause};
 use crate::call::Call;
-use crate::snapshot::snapshot;
 use crate::workflows;
 
 pub(crate) async fn list(call: Call) -> Answer {
-    json_of(&json!({ "runs": workflows::runs_with(&*call.app.store, snapshot(&call.app).await?.infos()).await? }))
+    let queues = call.app.queues().await?;
+    let runs = workflows::runs_with(&*call.app.store, queues.iter().map(|queue| &queue.info)).await?;
+    json_of(&json!({ "runs": runs }))
 }
 
 pub(crate) async fn get(call: Call) -> Answer {

@@ -9,11 +9,10 @@ use super::{Answer, Frame, done, notice, page};
 use crate::actions::{self, Pause};
 use crate::call::{Call, encoded};
 use crate::count::Count;
-use crate::snapshot::snapshot;
 use crate::view::QueueView;
 
 pub(crate) async fn list(call: Call) -> Answer {
-    let queues: Vec<_> = snapshot(&call.app).await?.queues.iter().map(QueueView::of).collect();
+    let queues: Vec<_> = call.app.queues().await?.iter().map(QueueView::of).collect();
     let frame = Frame::of(&call);
     let now = call.app.clock.now();
     let content = html! {

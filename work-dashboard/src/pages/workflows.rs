@@ -10,12 +10,12 @@ use super::{Answer, Frame, done, notice, page};
 use crate::actions::{self, Pause};
 use crate::call::{Call, encoded, query_of};
 use crate::groups::{Group, groups_of};
-use crate::snapshot::snapshot;
 use crate::view::JobView;
 use crate::workflows::{self, RunPhase, RunView, StateView};
 
 pub(crate) async fn list(call: Call) -> Answer {
-    let runs = workflows::runs_with(&*call.app.store, snapshot(&call.app).await?.infos()).await?;
+    let queues = call.app.queues().await?;
+    let runs = workflows::runs_with(&*call.app.store, queues.iter().map(|queue| &queue.info)).await?;
     let frame = Frame::of(&call);
     let now = call.app.clock.now();
     let content = html! {
