@@ -84,7 +84,7 @@ fn run_bench(bin: &str, args: &[&String]) -> ExitCode {
     command.args(["run", "--release", "--quiet", "-p", "work-bench", "--bin", bin, "--"]).args(args);
     // Kept until the end. Without one, the benchmarks that need it say so.
     let mut names = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
-    let wanted = names.peek().is_none() || names.any(|name| name.starts_with("postgres"));
+    let wanted = names.peek().is_none() || names.any(|name| name.contains("postgres"));
     let _server = if wanted { postgres::server_for(&mut command).ok() } else { None };
     match command.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
