@@ -108,7 +108,12 @@ fn postgres(printer: &Printer, name: &'static str, what: What) -> Result<(), Box
         std::env::var("WORK_TEST_POSTGRES").map_err(|_| "WORK_TEST_POSTGRES is not set; use `cargo xtask bench`")?;
     let schema = format!("b_{}", JobId::new().as_uuid().simple());
     runtime()?.block_on(async {
-        let store: Arc<dyn Inspect> = Arc::new(PostgresStore::builder(&url).schema(&schema).connect().await?);
+        let mut builder = PostgresStore::builder(&url).schema(&schema);
+        if matches!(what, What::Pages) {
+            // One that is idle tells what it read only after ten seconds, and then it is said of another page.
+            builder = builder.pool_size(1);
+        }
+        let store: Arc<dyn Inspect> = Arc::new(builder.connect().await?);
         add_run(&*store).await?;
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
         tokio::spawn(connection);

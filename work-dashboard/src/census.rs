@@ -12,7 +12,7 @@ use work_core::{Clock, JobState, Queue, StoreError};
 use crate::count::{ByState, Count};
 
 /// Rows of one part: so many jobs are counted for each look, more of them beside the looks.
-const PART: usize = 3_000;
+const PART: usize = 2_000;
 
 /// The smallest part, if rows are so large that a part takes long.
 const LEAST: usize = 100;
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(completed_of(&census).await, Count::AtLeast(PART as u64), "the first part");
         tokio::time::sleep(PAUSE + Duration::from_millis(1)).await;
         assert_eq!(completed_of(&census).await, Count::AtLeast(2 * PART as u64), "two of them");
-        tokio::time::sleep(PAUSE * 3).await;
+        tokio::time::sleep(PAUSE * 5).await;
         assert_eq!(completed_of(&census).await, Count::About(8_003), "all");
         let numbers = census.take().await.unwrap();
         assert!(numbers.counted_since.is_some());
