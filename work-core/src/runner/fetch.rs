@@ -191,14 +191,20 @@ fn start(
     leased: Leased,
     asked: Instant,
 ) -> Found {
-    let (items, more) = in_turn(leased.jobs, board.settings.max_output, turns, plan);
+    let (mut items, more) = in_turn(leased.jobs, board.settings.max_output, turns, plan);
     board.hold(items.iter().map(Item::held), asked);
+    let found = Found { jobs: items.len(), more, next_due_in: leased.next_due_in };
+    // Whoever has the slots first may have taken them since the store was asked: others may have room.
+    let room = board.settings.gate.as_ref().map_or(usize::MAX, |gate| gate.free(pool.len()));
+    for item in items.split_off(room.min(items.len())) {
+        let (key, context) = item.into_held();
+        board.release(key, context);
+    }
     // An answer may come when its leases have ended, and others have them: then nothing of it is started.
     let (lease_for, margin) = (board.settings.lease_for, board.settings.lease_for / OVERDUE_SHARE);
     if asked.elapsed() >= lease_for - margin {
         board.stop_overdue(margin);
     }
-    let found = Found { jobs: items.len(), more, next_due_in: leased.next_due_in };
     pool.submit_all(|()| items);
     found
 }

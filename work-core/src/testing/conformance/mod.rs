@@ -168,6 +168,7 @@ macro_rules! conformance {
                 a_burst_that_fits_nowhere_alone_is_performed_by_all_once,
                 surplus_goes_to_free_slots_only,
                 surplus_outlives_the_instance_that_took_it,
+                surplus_that_comes_too_late_for_a_free_slot_is_given_back,
                 a_refusal_of_the_store_reaches_the_caller,
                 sixty_four_callers_overflow_five_slots,
             ]

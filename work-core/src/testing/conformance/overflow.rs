@@ -122,6 +122,56 @@ pub async fn surplus_outlives_the_instance_that_took_it(make: &impl MakeStore) {
     assert_eq!(by_instance(&log), BTreeMap::from([("full", 1), ("other", 1)]));
 }
 
+/// The slots were free when the store was asked, and not any more when it answered: others take what it gave.
+pub async fn surplus_that_comes_too_late_for_a_free_slot_is_given_back(make: &impl MakeStore) {
+    let store = make.make(Clock::system()).await;
+    let (log, never, open) = (Log::default(), CancellationToken::new(), CancellationToken::new());
+    let (asked, answers) = (CancellationToken::new(), CancellationToken::new());
+    let late: Arc<dyn Inspect> =
+        Arc::new(Late { store: store.clone(), asked: asked.clone(), answers: answers.clone() });
+    let full = instance(&late, "full", 1, &log, &never);
+    asked.cancelled().await;
+    full.worker.perform(job(0)).await.expect("here");
+    let handle = full.worker.perform(job(1)).await.expect("to the store");
+    answers.cancel();
+    open.cancel();
+    let _other = instance(&store, "other", 1, &log, &open);
+    becomes(async || get(&*store, handle.id()).await.state == JobState::Completed).await;
+    assert_eq!(by_instance(&log), BTreeMap::from([("full", 1), ("other", 1)]));
+}
+
+/// A store that answers who wants jobs only when it may.
+struct Late {
+    store: Arc<dyn Inspect>,
+    asked: CancellationToken,
+    answers: CancellationToken,
+}
+
+impl Store for Late {
+    crate::forward_upkeep!(self => self.store);
+    crate::forward_methods! { self => self.store;
+        insert(jobs: Vec<NewJob>) -> Vec<Inserted>;
+        extend(leases: Vec<crate::store::LeaseKey>, by: Duration) -> Vec<crate::store::LeaseKey>;
+        settle(done: Vec<Settle>) -> Vec<Settled>;
+    }
+
+    fn lease(&self, want: Want) -> BoxFuture<'_, Result<Leased, StoreError>> {
+        Box::pin(async move {
+            self.asked.cancel();
+            self.answers.cancelled().await;
+            self.store.lease(want).await
+        })
+    }
+
+    fn ready<'a>(&'a self, queues: &'a [Queue]) -> BoxFuture<'a, ()> {
+        self.store.ready(queues)
+    }
+}
+
+impl Inspect for Late {
+    crate::forward_inspect!(self => self.store);
+}
+
 /// A store that can be away, or lose its answers.
 struct Faulty {
     store: Arc<dyn Inspect>,
