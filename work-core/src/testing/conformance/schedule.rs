@@ -183,8 +183,9 @@ pub async fn runners_perform_each_slot_once(make: &impl MakeStore) {
     let router = || Router::new().route("test", async || {});
     let worker = QueueWorker::new(store.clone(), router());
     let often = every(Duration::from_millis(40)).overlap(Overlap::Allow).catch_up(CatchUp::All { max: 1_000 });
-    worker.schedule("often", job(1), often).await.expect("scheduled");
+    // The slots begin while it is scheduled.
     let begin = tokio::time::Instant::now();
+    worker.schedule("often", job(1), often).await.expect("scheduled");
     let run =
         |millis| QueueWorker::new(store.clone(), router()).run_until(tokio::time::sleep(Duration::from_millis(millis)));
     let runs: Vec<_> = [300, 700, 1_000, 1_500].map(|millis| tokio::spawn(run(millis))).into_iter().collect();
