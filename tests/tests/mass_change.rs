@@ -57,8 +57,9 @@ fn without_arguments_it_looks_at_a_copy_of_the_sources_and_ends_in_seconds() {
     assert!(said.contains("300 files would be changed (dry run), 400 lines\n"), "{said}");
     assert!(said.contains("3 files failed\n  examples/picture-"), "{said}");
     assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
-    // Lines for where there is no terminal.
-    assert!(String::from_utf8_lossy(&output.stderr).contains("scan 0/1 · edit 0/0"), "{}", text(&output));
+    // Lines for where there is no terminal; how far it is at the first one depends on the machine.
+    let lines = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(lines.contains("scan ") && lines.contains(" · edit "), "{}", text(&output));
 }
 
 #[test]
