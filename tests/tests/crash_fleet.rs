@@ -44,7 +44,7 @@ const LONG: Duration = Duration::from_secs(300);
 const SOONEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_millis(900);
 
-/// So many kills of a hundred must hit a handler at work; fewer where few jobs may run at once.
+/// So many kills of a hundred must hit a handler at work; fewer where few jobs run at a time.
 const AT_WORK: usize = 20;
 const SELDOM_AT_WORK: usize = 4;
 
@@ -136,7 +136,8 @@ impl Run {
         let run = Self::new(dir, at);
         let mix = Mix::of_groups(run.chance.clone(), members);
         // Each has its callback, and the job that watches over it.
-        Self { mix, jobs: groups * (members + 2), kills: number("WORK_CRASH_KILLS", 12), ..run }
+        let (jobs, kills) = (groups * (members + 2), number("WORK_CRASH_KILLS", 20));
+        Self { mix, jobs, kills, at_work: SELDOM_AT_WORK, ..run }
     }
 
     async fn whole(mut self) {

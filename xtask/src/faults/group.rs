@@ -128,7 +128,7 @@ pub(super) const GROUPS: &[Group] = &[
         name: "groups",
         about: "groups of jobs whose processes are killed at random moments",
         tests: &[tests("work-tests", "crash_fleet", &["of_groups"])],
-        usual: &[("WORK_CRASH_GROUPS", "60"), ("WORK_CRASH_MEMBERS", "20"), ("WORK_CRASH_KILLS", "12")],
+        usual: &[("WORK_CRASH_GROUPS", "60"), ("WORK_CRASH_MEMBERS", "20"), ("WORK_CRASH_KILLS", "20")],
         full: &[("WORK_CRASH_GROUPS", "1000"), ("WORK_CRASH_MEMBERS", "100"), ("WORK_CRASH_KILLS", "200")],
     },
     Group {
