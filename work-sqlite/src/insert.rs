@@ -5,7 +5,7 @@ use work_core::{ArgsError, InvalidJob, Job, JobId, OnConflict, Parts, QueueFull,
 
 use crate::after::{hold_back, may_wait, next_of};
 use crate::capacity::insert_within;
-use crate::new_row::{self, whole_millis};
+use crate::new_row::{self, AT_ONCE, MANY, ONE, whole_millis};
 use crate::row::id_or_nil;
 use crate::store::Shared;
 
@@ -66,13 +66,13 @@ fn insert_all(connection: &Connection, now: i64, jobs: &[&NewJob]) -> rusqlite::
     let (mut one, mut many) = (None, None);
     for chunk in jobs.chunks(AT_ONCE) {
         if chunk.len() == AT_ONCE && chunk.iter().all(is_plain) {
-            let many = statement(&mut many, connection, AT_ONCE)?;
+            let many = statement(&mut many, connection, &MANY)?;
             if insert_at_once(many, chunk, now)? {
                 answers.extend(chunk.iter().map(|job| Inserted::New(job.parts.id)));
                 continue;
             }
         }
-        let one = statement(&mut one, connection, 1)?;
+        let one = statement(&mut one, connection, &ONE)?;
         for job in chunk {
             answers.push(insert_or_find(connection, one, job, now)?);
         }
@@ -88,11 +88,11 @@ fn is_plain(job: &&NewJob) -> bool {
 fn statement<'s, 'c>(
     kept: &'s mut Option<CachedStatement<'c>>,
     connection: &'c Connection,
-    rows: usize,
+    sql: &str,
 ) -> rusqlite::Result<&'s mut CachedStatement<'c>> {
     match kept {
         Some(statement) => Ok(statement),
-        none => Ok(none.insert(new_row::statement(connection, rows)?)),
+        none => Ok(none.insert(connection.prepare_cached(sql)?)),
     }
 }
 
@@ -130,9 +130,6 @@ fn insert_or_find(
     }
     if stored { Ok(Inserted::New(job.parts.id)) } else { holder(connection, job).map(Inserted::Duplicate) }
 }
-
-/// Rows of one statement: what a statement costs beside its rows is then little.
-const AT_ONCE: usize = 16;
 
 /// How a job stands with a key that was held.
 #[derive(Debug, Clone, Copy)]

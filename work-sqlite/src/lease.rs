@@ -1,3 +1,4 @@
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
@@ -32,7 +33,7 @@ fn aged_key(at: i64, priority: i64, step: i64) -> i64 {
 /// What is due at a level, as it will be once it is taken.
 ///
 /// A look and then a change of each row by its number cost a quarter less than one change of all that answers the rows.
-fn due_sql() -> String {
+static DUE: LazyLock<String> = LazyLock::new(|| {
     // `min`, since a sum that is no longer an integer would be no number, and the row none that can be refused.
     let columns = COLUMNS
         .replace("attempt,", "min(attempt, 9223372036854775806) + 1,")
@@ -44,7 +45,7 @@ fn due_sql() -> String {
          WHERE state = 'available' AND queue = ?1 AND priority = ?2 AND scheduled_at <= ?3
          ORDER BY scheduled_at, seq LIMIT ?4"
     )
-}
+});
 
 const TAKE: &str = "UPDATE jobs SET state = 'running', attempt = ?2, fence = ?3, lease_until = ?4, worker = ?5
     WHERE seq = ?1";
@@ -54,7 +55,7 @@ const MANY: usize = 4;
 
 /// All that was found, from the first to the last row: one change of many rows costs a quarter less than many of one. Nothing
 /// else is there, since both are of one transaction. In two parts, each of which reads no row more than it takes.
-pub(crate) fn take_all_sql() -> [String; 2] {
+pub(crate) static TAKE_ALL: LazyLock<[String; 2]> = LazyLock::new(|| {
     ["scheduled_at < ?5", "scheduled_at = ?5 AND seq <= ?6"].map(|part| {
         format!(
             "UPDATE jobs INDEXED BY jobs_ready
@@ -62,13 +63,13 @@ pub(crate) fn take_all_sql() -> [String; 2] {
              WHERE state = 'available' AND queue = ?1 AND priority = ?2 AND {part}"
         )
     })
-}
+});
 
 pub(crate) fn lease(connection: &Connection, shared: &Shared, want: &Want) -> rusqlite::Result<Leased> {
     let now = shared.now();
     let named = if want.has_keys() { Some(keys::named(connection, want, now)?) } else { None };
     let want = named.as_ref().unwrap_or(want);
-    let due = connection.prepare_cached(&due_sql())?;
+    let due = connection.prepare_cached(&DUE)?;
     let mut leasing = Leasing { connection, shared, want, now, due };
     let mut leased = Leased::default();
     let (any_limits, any_rates) = (any_limits(connection)?, any_rates(connection)?);
@@ -191,11 +192,11 @@ impl Leasing<'_> {
         drop(rows);
         match found.last() {
             Some(last) if bad.is_empty() && found.len() >= MANY => {
-                let [before, at_last] = take_all_sql();
+                let [before, at_last] = &*TAKE_ALL;
                 let (queue, worker) = (queue.as_str(), &*self.want.worker);
                 let before =
-                    self.connection.prepare_cached(&before)?.execute(params![queue, level, until, worker, last_at])?;
-                let mut at_last = self.connection.prepare_cached(&at_last)?;
+                    self.connection.prepare_cached(before)?.execute(params![queue, level, until, worker, last_at])?;
+                let mut at_last = self.connection.prepare_cached(at_last)?;
                 let taken = before + at_last.execute(params![queue, level, until, worker, last_at, last.seq])?;
                 if taken != found.len() {
                     return Err(rusqlite::Error::StatementChangedRows(taken));

@@ -1,8 +1,9 @@
 //! New jobs as rows.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::CachedStatement;
 use work_core::store::NewJob;
 use work_core::{DEFAULT_MAX_ATTEMPTS, UniqueScope};
 
@@ -26,12 +27,18 @@ const COLUMNS: [&str; 14] = [
     "tags",
 ];
 
-/// Inserts so many rows. One alone is left out if it is there already, several are then refused together.
-pub(crate) fn statement(connection: &Connection, rows: usize) -> rusqlite::Result<CachedStatement<'_>> {
+/// Rows of one statement: what a statement costs beside its rows is then little.
+pub(crate) const AT_ONCE: usize = 16;
+
+/// Inserts a row, which is left out if it is there already.
+pub(crate) static ONE: LazyLock<String> = LazyLock::new(|| format!("{} ON CONFLICT DO NOTHING", insert_sql(1)));
+
+/// Inserts [`AT_ONCE`] rows, which are refused together if one is there already.
+pub(crate) static MANY: LazyLock<String> = LazyLock::new(|| insert_sql(AT_ONCE));
+
+fn insert_sql(rows: usize) -> String {
     let row = format!("({})", ["?"; COLUMNS.len()].join(", "));
-    let values = vec![row.as_str(); rows].join(", ");
-    let conflict = if rows == 1 { "ON CONFLICT DO NOTHING" } else { "" };
-    connection.prepare_cached(&format!("INSERT INTO jobs ({}) VALUES {values} {conflict}", COLUMNS.join(", ")))
+    format!("INSERT INTO jobs ({}) VALUES {}", COLUMNS.join(", "), vec![row.as_str(); rows].join(", "))
 }
 
 /// Answers whether the job is new.

@@ -11,7 +11,7 @@ use crate::SqliteStore;
 use crate::candidates::{READY_OF_QUEUE, dead_sql, open_sql, tag_sql};
 use crate::glance::{NEXT_DEAD, PART, SOME_DEAD, SOME_READY, SOME_RUNNING};
 use crate::inspect::{COUNT_ALL, COUNT_DEAD, COUNT_READY};
-use crate::lease::take_all_sql;
+use crate::lease::TAKE_ALL;
 use crate::prune::{Sweep, sweep as sweep_rows};
 use crate::queues::COUNT_RUNNING;
 use crate::search::{ROWS, Search, scan_sql, search};
@@ -70,7 +70,7 @@ async fn taking_many_jobs_reads_no_job_that_is_not_taken() {
     let (_dir, _store, connection) = place().await;
     let ranges =
         ["(queue=? AND priority=? AND scheduled_at<?)", "(queue=? AND priority=? AND scheduled_at=? AND seq<?)"];
-    for (sql, range) in take_all_sql().iter().zip(ranges) {
+    for (sql, range) in TAKE_ALL.iter().zip(ranges) {
         let plan = plan(&connection, sql);
         assert!(plan.contains(&format!("INDEX jobs_ready {range}")), "{sql}: {plan}");
     }
