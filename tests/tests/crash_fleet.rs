@@ -50,50 +50,45 @@ const SELDOM_AT_WORK: usize = 4;
 
 #[test]
 fn killed_at_random_moments_four_processes_keep_every_promise_on_sqlite() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = At::sqlite(dir.path());
-    kill_and_check(dir.path(), at);
-    assert!(is_intact(&dir.path().join("store.db")));
+    on_sqlite(Run::new);
 }
 
 #[test]
 fn killed_at_random_moments_four_processes_keep_every_promise_on_postgres() {
-    let dir = tempfile::tempdir().unwrap();
-    if let Some(at) = At::postgres() {
-        kill_and_check(dir.path(), at);
-    }
+    on_postgres(Run::new);
 }
 
 #[test]
 fn of_groups_whose_processes_are_killed_each_calls_back_once_on_sqlite() {
-    let dir = tempfile::tempdir().unwrap();
-    block_on(Run::of_groups(dir.path(), At::sqlite(dir.path())).whole());
+    on_sqlite(Run::of_groups);
 }
 
 #[test]
 fn of_groups_whose_processes_are_killed_each_calls_back_once_on_postgres() {
-    let dir = tempfile::tempdir().unwrap();
-    if let Some(at) = At::postgres() {
-        block_on(Run::of_groups(dir.path(), at).whole());
-    }
+    on_postgres(Run::of_groups);
 }
 
 #[test]
 fn limits_and_rates_hold_over_processes_that_are_killed_on_sqlite() {
-    let dir = tempfile::tempdir().unwrap();
-    block_on(Run::of_limits(dir.path(), At::sqlite(dir.path())).whole());
+    on_sqlite(Run::of_limits);
 }
 
 #[test]
 fn limits_and_rates_hold_over_processes_that_are_killed_on_postgres() {
-    let dir = tempfile::tempdir().unwrap();
-    if let Some(at) = At::postgres() {
-        block_on(Run::of_limits(dir.path(), at).whole());
-    }
+    on_postgres(Run::of_limits);
 }
 
-fn kill_and_check(dir: &Path, at: At) {
-    block_on(Run::new(dir, at).whole());
+fn on_sqlite(run: fn(&Path, At) -> Run) {
+    let dir = tempfile::tempdir().unwrap();
+    block_on(run(dir.path(), At::sqlite(dir.path())).whole());
+    assert!(is_intact(&dir.path().join("store.db")));
+}
+
+fn on_postgres(run: fn(&Path, At) -> Run) {
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(at) = At::postgres() {
+        block_on(run(dir.path(), at).whole());
+    }
 }
 
 fn block_on(run: impl Future<Output = ()>) {
